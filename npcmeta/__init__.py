@@ -1,0 +1,1 @@
+"""npcmeta: few-shot policies for game characters. Start at `npcmeta.types`."""
