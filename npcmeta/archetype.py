@@ -1,0 +1,214 @@
+"""Archetype and NPC files: safetensors with a JSON header, checked on load. No pickle.
+
+The header stands under the metadata key `npcmeta`. The revision is the SHA-256 digest of the header without it and of
+every tensor, so a file that was changed in any place no longer matches its own revision.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Generator, Tensor
+
+from npcmeta import header
+from npcmeta.learners import Settings
+from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
+
+MAX_FILE_BYTES = 1 << 30
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+class ArchetypeFileError(ValueError):
+    """A file that is not what it should be: foreign, truncated, tampered with, or of another archetype."""
+
+
+class Normaliser(NamedTuple):
+    """Mean and standard deviation of every observation, measured while training."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Archetype(NamedTuple):
+    """A meta-trained model with all that is known about it."""
+
+    name: str
+    family: str
+    learner_name: str
+    settings: Settings
+    spec: BehaviorSpec
+    normaliser: Normaliser
+    split: dict[str, Any]  # which tasks were trained on, validated on, and held out
+    provenance: dict[str, Any]  # the command, seed, versions and measurements that made it
+    meta: Params
+    revision: str = ""  # empty until saved
+
+
+class Npc(NamedTuple):
+    """One character: the state that adapting left, and the archetype revision it belongs to."""
+
+    name: str
+    archetype_name: str
+    archetype_revision: str
+    examples: int
+    seed: int
+    state: Params  # acting and memory keys, with a task axis of 1
+
+
+def build_learner(archetype: Archetype) -> Learner:
+    """The archetype's learner, fed with raw observations: normalising happens inside its functions."""
+    return normalised(archetype.settings.build(archetype.spec), archetype.normaliser)
+
+
+def normalised(learner: Learner, normaliser: Normaliser) -> Learner:
+    """The same learner on raw observations, which are standardised and clipped to +-10 before it sees them."""
+    mean, std = torch.tensor(normaliser.mean), torch.tensor(normaliser.std)
+
+    def standard(observation: Tensor) -> Tensor:
+        kind = observation.dtype
+        return ((observation - mean.to(kind)) / std.to(kind)).clamp(-10.0, 10.0)
+
+    def seen(examples: Examples) -> Examples:
+        return examples._replace(observation=standard(examples.observation))
+
+    return learner._replace(
+        steps=lambda meta, state, examples: learner.steps(meta, state, seen(examples)),
+        update=lambda meta, state, examples: learner.update(meta, state, seen(examples)),
+        predict=lambda meta, state, observation: learner.predict(meta, state, standard(observation)),
+        meta_loss=lambda meta, task, generator: learner.meta_loss(
+            meta, Task(seen(task.support), seen(task.query)), generator
+        ),
+    )
+
+
+def draw_state_noise(learner: Learner, seeds: Sequence[int]) -> Tensor:
+    """Standard normal noise [T, noise_size] for `Learner.begin`, each row fixed by its NPC's seed."""
+    rows = [torch.randn(learner.noise_size, generator=Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(rows) if rows else torch.zeros(0, learner.noise_size)
+
+
+def begin_npc(archetype: Archetype, name: str, *, seed: int = 0) -> Npc:
+    """A new NPC of the archetype, playable before any example."""
+    learner = build_learner(archetype)
+    state = learner.begin(archetype.meta, 1, draw_state_noise(learner, [seed]))
+    return Npc(name, archetype.name, archetype.revision, 0, seed, {k: v.contiguous() for k, v in state.items()})
+
+
+def save_archetype(archetype: Archetype, path: Path) -> Archetype:
+    """Writes the archetype to `path` at once or not at all; returns it with its revision."""
+    described = header.describe_archetype(archetype._asdict())
+    revision = header.digest(described, archetype.meta)
+    _write(path, _to_bytes(archetype.meta, described | {"revision": revision}))
+    return archetype._replace(revision=revision)
+
+
+def load_archetype(path: Path) -> Archetype:
+    """Reads an archetype file and checks all of it.
+
+    Raises:
+        ArchetypeFileError: If the file is missing, foreign, truncated or changed, or does not fit its own header.
+    """
+    described, tensors = _read(_bytes_of(path), str(path), "npcmeta.archetype")
+    try:
+        archetype = Archetype(**header.parse_archetype(described), meta=tensors)
+        learner = archetype.settings.build(archetype.spec)
+        header.check_tensors(tensors, learner.init(Generator().manual_seed(0)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArchetypeFileError(f"{path}: {error}") from error
+    _check_digest(described, tensors, str(path))
+    return archetype
+
+
+def save_npc(npc: Npc, path: Path) -> None:
+    """Writes the NPC to `path` at once or not at all."""
+    _write(path, npc_to_bytes(npc))
+
+
+def load_npc(path: Path, archetype: Archetype) -> Npc:
+    """Reads an NPC of this archetype revision; raises ArchetypeFileError as `load_archetype` does."""
+    return npc_from_bytes(_bytes_of(path), archetype, source=str(path))
+
+
+def npc_to_bytes(npc: Npc) -> bytes:
+    """The NPC as the content of a file."""
+    described = header.describe_npc(npc._asdict())
+    return _to_bytes(npc.state, described | {"revision": header.digest(described, npc.state)})
+
+
+def npc_from_bytes(data: bytes, archetype: Archetype, *, source: str) -> Npc:
+    """Reads what `npc_to_bytes` wrote; `source` names it in errors.
+
+    Raises:
+        ArchetypeFileError: If it is damaged or belongs to another archetype or revision.
+    """
+    described, tensors = _read(data, source, "npcmeta.npc")
+    try:
+        npc = Npc(**header.parse_npc(described), state=tensors)
+        header.check_tensors(tensors, begin_npc(archetype, "shape").state)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArchetypeFileError(f"{source}: {error}") from error
+    _check_digest(described, tensors, source)
+    if npc.archetype_revision != archetype.revision:
+        raise ArchetypeFileError(
+            f"{source}: this NPC belongs to archetype {npc.archetype_name} revision {npc.archetype_revision[:12]}, "
+            f"got {archetype.name} revision {archetype.revision[:12]}; adapt it again from its demonstrations"
+        )
+    return npc
+
+
+def checked_name(name: str) -> str:
+    """Returns the name of an archetype or NPC, or raises ValueError saying what a name may be."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f'name "{name[:80]}": expected 1 to 63 of a-z, 0-9, "-" and "_", not beginning with a sign')
+    return name
+
+
+def _to_bytes(tensors: Params, described: dict[str, Any]) -> bytes:
+    contiguous = {key: value.detach().contiguous() for key, value in tensors.items()}
+    return save(contiguous, {"npcmeta": json.dumps(described, sort_keys=True)})
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ArchetypeFileError(f"{path}: {size:,} bytes, expected at most {MAX_FILE_BYTES:,}")
+        return path.read_bytes()
+    except OSError as error:
+        raise ArchetypeFileError(f"{path}: cannot be read ({error.strerror}); is the path right?") from error
+
+
+def _read(data: bytes, source: str, kind: str) -> tuple[dict[str, Any], Params]:
+    try:
+        described = header.read_metadata(data, kind)
+        return described, load(data)
+    except (SafetensorError, ValueError) as error:
+        raise ArchetypeFileError(f"{source}: {error}; expected an intact {kind} file") from error
+
+
+def _check_digest(described: dict[str, Any], tensors: Params, source: str) -> None:
+    body = {key: value for key, value in described.items() if key != "revision"}
+    found = header.digest(body, tensors)
+    if found != described["revision"]:
+        raise ArchetypeFileError(
+            f"{source}: its content has digest {found[:12]}, its header says {described['revision'][:12]}; "
+            "the file was changed after it was written; use an unchanged copy"
+        )

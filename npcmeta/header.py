@@ -1,0 +1,179 @@
+"""The JSON header of archetype and NPC files: written, parsed strictly, and tied to the tensors by a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any
+
+import torch
+
+from npcmeta import learners
+from npcmeta.learners import settings as learner_settings
+from npcmeta.types import ActionSpec, BehaviorSpec, Params
+
+SCHEMA = 1
+MAX_HEADER_BYTES = 16 << 20
+MAX_OBSERVATIONS = 16384
+MAX_CHOICES = 4096
+
+ARCHETYPE_FIELDS = {
+    "format": str,
+    "schema": int,
+    "name": str,
+    "family": str,
+    "learner": str,
+    "settings": dict,
+    "spec": dict,
+    "normaliser": dict,
+    "split": dict,
+    "provenance": dict,
+    "revision": str,
+}
+NPC_FIELDS = {
+    "format": str,
+    "schema": int,
+    "name": str,
+    "archetype_name": str,
+    "archetype_revision": str,
+    "examples": int,
+    "seed": int,
+    "revision": str,
+}
+
+
+def describe_archetype(fields: dict[str, Any]) -> dict[str, Any]:
+    """The header of an archetype, without its revision, from the fields of `Archetype`."""
+    return {
+        "format": "npcmeta.archetype",
+        "schema": SCHEMA,
+        "name": fields["name"],
+        "family": fields["family"],
+        "learner": fields["learner_name"],
+        "settings": learner_settings.to_json(fields["settings"]),
+        "spec": spec_to_json(fields["spec"]),
+        "normaliser": {"mean": list(fields["normaliser"].mean), "std": list(fields["normaliser"].std)},
+        "split": fields["split"],
+        "provenance": fields["provenance"],
+    }
+
+
+def parse_archetype(described: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `Archetype` but for its tensors; raises ValueError where the header breaks the schema."""
+    check_fields(described, ARCHETYPE_FIELDS)
+    spec = spec_from_json(described["spec"])
+    kind = learners.settings_type(described["learner"])
+    mean = _floats(described["normaliser"].get("mean"), spec.observation_size, "normaliser mean")
+    std = _floats(described["normaliser"].get("std"), spec.observation_size, "normaliser std")
+    if min(std) <= 0:
+        raise ValueError("normaliser std holds a value that is not positive")
+    return {
+        "name": checked_name(described["name"]),
+        "family": described["family"],
+        "learner_name": described["learner"],
+        "settings": learner_settings.from_json(kind, described["settings"]),
+        "spec": spec,
+        "normaliser": Normaliser(mean, std),
+        "split": described["split"],
+        "provenance": described["provenance"],
+        "revision": described["revision"],
+    }
+
+
+def describe_npc(fields: dict[str, Any]) -> dict[str, Any]:
+    """The header of an NPC, without its revision, from the fields of `Npc`."""
+    kept = {key: value for key, value in fields.items() if key != "state"}
+    return {"format": "npcmeta.npc", "schema": SCHEMA, **kept}
+
+
+def parse_npc(described: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `Npc` but for its state; raises ValueError where the header breaks the schema."""
+    check_fields(described, NPC_FIELDS)
+    if described["examples"] < 0 or described["seed"] < 0:
+        raise ValueError("examples and seed must not be negative")
+    return {key: described[key] for key in ("name", "archetype_name", "archetype_revision", "examples", "seed")}
+
+
+def spec_to_json(spec: BehaviorSpec) -> dict[str, Any]:
+    """A behavior spec as plain JSON values."""
+    return {
+        "observation_size": spec.observation_size,
+        "continuous_size": spec.action.continuous_size,
+        "branch_sizes": list(spec.action.branch_sizes),
+        "tick_rate_hz": spec.tick_rate_hz,
+    }
+
+
+def spec_from_json(values: dict[str, Any]) -> BehaviorSpec:
+    """A behavior spec from JSON values; raises ValueError if a value is missing, of a wrong type or out of range."""
+    fields = {"observation_size": int, "continuous_size": int, "branch_sizes": list, "tick_rate_hz": float}
+    check_fields(values, fields)
+    branches = values["branch_sizes"]
+    sizes_hold = (
+        1 <= values["observation_size"] <= MAX_OBSERVATIONS
+        and 0 <= values["continuous_size"] <= MAX_CHOICES
+        and all(type(size) is int and size >= 2 for size in branches)
+        and sum(branches) <= MAX_CHOICES
+    )
+    if not sizes_hold or not 0 < values["tick_rate_hz"] < math.inf:
+        raise ValueError(f"spec {values} is out of range")
+    action = ActionSpec(values["continuous_size"], tuple(branches))
+    return BehaviorSpec(values["observation_size"], action, values["tick_rate_hz"])
+
+
+def check_fields(values: dict[str, Any], expected: dict[str, type]) -> None:
+    """Raises ValueError unless `values` has just these fields, each of just this type."""
+    if set(values) != set(expected):
+        raise ValueError(f"header has fields {sorted(values)[:20]}, expected {sorted(expected)}")
+    for key, kind in expected.items():
+        if type(values[key]) is not kind:
+            raise ValueError(f"header field {key} is of type {type(values[key]).__name__}, expected {kind.__name__}")
+
+
+def check_tensors(found: Params, expected: Params) -> None:
+    """Raises ValueError unless names, shapes and types agree and every value is finite."""
+    if set(found) != set(expected):
+        raise ValueError(f"tensors are {sorted(found)[:20]}, expected {sorted(expected)[:20]}")
+    for key, value in expected.items():
+        if found[key].shape != value.shape or found[key].dtype != value.dtype:
+            raise ValueError(
+                f"tensor {key} is {found[key].dtype} {list(found[key].shape)}, "
+                f"expected {value.dtype} {list(value.shape)}"
+            )
+        if not torch.isfinite(found[key]).all():
+            raise ValueError(f"tensor {key} holds NaN or infinity")
+
+
+def read_metadata(data: bytes, kind: str) -> dict[str, Any]:
+    """The JSON header inside the content of a safetensors file; raises ValueError if it is not of this kind."""
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > min(len(data) - 8, MAX_HEADER_BYTES):
+        raise ValueError(f"not a safetensors file, or cut off: {len(data):,} bytes")
+    try:
+        text = json.loads(data[8 : 8 + size])["__metadata__"]["npcmeta"]
+        described = json.loads(text)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError("not a file of npcmeta: it has no npcmeta header") from error
+    if not isinstance(described, dict) or described.get("format") != kind or described.get("schema") != SCHEMA:
+        found = described.get("format", "nothing") if isinstance(described, dict) else "nothing"
+        raise ValueError(f'its header names "{found}", expected "{kind}" of schema {SCHEMA}')
+    return described
+
+
+def digest(described: dict[str, Any], tensors: Params) -> str:
+    """SHA-256 over the header (canonical JSON, without its revision) and over every tensor in order of name."""
+    total = hashlib.sha256(json.dumps(described, sort_keys=True, separators=(",", ":")).encode())
+    for key in sorted(tensors):
+        value = tensors[key].detach().contiguous()
+        total.update(f"|{key}|{value.dtype}|{list(value.shape)}|".encode())
+        total.update(value.numpy().tobytes())
+    return total.hexdigest()
+
+
+def _floats(values: Any, size: int, what: str) -> tuple[float, ...]:
+    if not isinstance(values, list) or len(values) != size or not all(type(v) in (int, float) for v in values):
+        raise ValueError(f"{what} is not a list of {size} numbers")
+    if not all(math.isfinite(v) for v in values):
+        raise ValueError(f"{what} holds NaN or infinity")
+    return tuple(float(v) for v in values)

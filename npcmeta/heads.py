@@ -1,0 +1,117 @@
+"""Heads: from the numbers a network puts out to a distribution over actions.
+
+Head parameters are laid out as `[mean C | raw spread C | logits W]`. Continuous actions are independent Gaussians;
+each discrete branch is a categorical distribution over its allowed choices; both together are independent given the
+parameters, so their log-likelihoods add.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from npcmeta.types import Action, ActionSpec, Head
+
+MIN_LOG_STD, MAX_LOG_STD = -3.0, 1.0
+MASKED_LOGIT = -1e8
+"""Added to the logit of a choice that is not allowed. Finite, so that no gradient is ever NaN."""
+
+
+def build_head(action: ActionSpec) -> Head:
+    """Builds the head of an action spec: Gaussian, categorical branches, or both.
+
+    `nll` is in nats per decision, summed over everything that is decided in one tick. `sample` takes its randomness
+    as `noise` [.., C + W], standard normal for the continuous part and standard Gumbel for the logits; zeros give
+    the mode, so one graph serves both.
+
+    Raises:
+        ValueError: If there is nothing to decide, or a branch has fewer than two choices.
+    """
+    _check(action)
+    continuous, choices = action.continuous_size, action.mask_size
+
+    def nll(params: Tensor, taken: Action, mask: Tensor) -> Tensor:
+        total = params.new_zeros(params.shape[:-1])
+        if continuous:
+            z, log_std, _ = _standardised(params, taken.continuous, continuous)
+            total = total + (0.5 * z.square() + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
+        for index, logits in enumerate(_branches(params, mask, action)):
+            chosen = taken.discrete[..., index : index + 1]
+            total = total - logits.log_softmax(-1).gather(-1, chosen).squeeze(-1)
+        return total
+
+    def nll_gradient(params: Tensor, taken: Action, mask: Tensor) -> Tensor:
+        parts = []
+        if continuous:
+            z, log_std, slope = _standardised(params, taken.continuous, continuous)
+            parts += [-z * torch.exp(-log_std), (1 - z.square()) * slope]
+        for index, logits in enumerate(_branches(params, mask, action)):
+            parts.append(logits.softmax(-1) - one_hot(taken.discrete[..., index], logits.shape[-1], logits.dtype))
+        return torch.cat(parts, -1)
+
+    def sample(params: Tensor, mask: Tensor, noise: Tensor) -> Action:
+        moves = params[..., :continuous]
+        if continuous:
+            std = torch.exp(_log_std(params[..., continuous : 2 * continuous])[0])
+            moves = (moves + std * noise[..., :continuous]).clamp(-1.0, 1.0)
+        gumbel = noise[..., continuous:].split(action.branch_sizes, -1) if choices else ()
+        picks = [
+            (logits + shake).argmax(-1)
+            for logits, shake in zip(_branches(params, mask, action), gumbel, strict=True)
+        ]
+        empty = torch.zeros(*params.shape[:-1], 0, dtype=torch.int64, device=params.device)
+        return Action(moves, torch.stack(picks, -1) if picks else empty)
+
+    def mode(params: Tensor, mask: Tensor) -> Action:
+        return sample(params, mask, params.new_zeros(*params.shape[:-1], continuous + choices))
+
+    def draw_noise(generator: Generator, shape: tuple[int, ...]) -> Tensor:
+        normal = torch.randn(*shape, continuous, generator=generator)
+        uniform = torch.rand(*shape, choices, generator=generator).clamp(1e-7, 1 - 1e-7)
+        return torch.cat([normal, -torch.log(-torch.log(uniform))], -1)
+
+    return Head(2 * continuous + choices, continuous + choices, nll, nll_gradient, mode, sample, draw_noise)
+
+
+def one_hot(index: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """One-hot vectors [.., size] of an index [..]; a comparison, so it exports and differentiates cleanly."""
+    return (index.unsqueeze(-1) == torch.arange(size, device=index.device)).to(dtype)
+
+
+def action_features(action: Action, spec: ActionSpec, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Actions as network inputs [.., C + W]: continuous values, then a one-hot vector for each branch."""
+    hot = [one_hot(action.discrete[..., i], size, dtype) for i, size in enumerate(spec.branch_sizes)]
+    return torch.cat([action.continuous.to(dtype), *hot], -1)
+
+
+def _check(action: ActionSpec) -> None:
+    if action.continuous_size < 0 or (action.continuous_size == 0 and not action.branch_sizes):
+        raise ValueError(
+            f"the action spec decides nothing: {action.continuous_size} continuous actions and branches "
+            f"{action.branch_sizes}; expected at least one continuous action or one branch"
+        )
+    if any(size < 2 for size in action.branch_sizes):
+        raise ValueError(f"branch sizes {action.branch_sizes}: every branch needs at least 2 choices")
+
+
+def _log_std(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """A smoothly bounded log standard deviation, and its derivative by `raw`. Unbounded, inner SGD diverges."""
+    gate = torch.sigmoid(raw)
+    width = MAX_LOG_STD - MIN_LOG_STD
+    return MIN_LOG_STD + width * gate, width * gate * (1 - gate)
+
+
+def _standardised(params: Tensor, taken: Tensor, continuous: int) -> tuple[Tensor, Tensor, Tensor]:
+    log_std, slope = _log_std(params[..., continuous : 2 * continuous])
+    return (taken - params[..., :continuous]) * torch.exp(-log_std), log_std, slope
+
+
+def _branches(params: Tensor, mask: Tensor, action: ActionSpec) -> tuple[Tensor, ...]:
+    """The masked logits of each branch."""
+    if not action.branch_sizes:
+        return ()
+    logits = params[..., 2 * action.continuous_size :]
+    masked = logits + torch.where(mask, 0.0, MASKED_LOGIT).to(logits.dtype)
+    return masked.split(action.branch_sizes, -1)

@@ -1,0 +1,105 @@
+"""The inner loop: gradient steps on stacked weights, one set for each task, without autograd or `vmap`.
+
+The loss of a task is `sum(w * nll) / sum(w)`; a support set of weight zero has gradient zero, so it changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from npcmeta import networks
+from npcmeta.types import Examples, Head, Params
+
+
+def support_gradient(
+    head: Head, weights: Params, examples: Examples, activation: str, clip: float | None = None
+) -> Params:
+    """Gradient of every task's weighted mean NLL by its own weights.
+
+    Args:
+        head: Turns outputs into a likelihood.
+        weights: Stacked weights of an MLP, [T, in, out] and [T, out].
+        examples: The support sets.
+        activation: The MLP's activation.
+        clip: Largest gradient norm of one task; None leaves gradients as they are.
+    """
+    output, inputs = networks.forward(weights, examples.observation, activation)
+    share = examples.weight / total_weight(examples)
+    slope = head.nll_gradient(output, examples.action, examples.action_mask) * share.unsqueeze(-1)
+    gradients = networks.backward(weights, inputs, slope, activation)
+    return gradients if clip is None else clip_per_task(gradients, clip)
+
+
+def total_weight(examples: Examples) -> Tensor:
+    """Sum of each task's weights [T, 1], never quite zero, so that an empty support set divides 0 by it."""
+    return examples.weight.sum(-1, keepdim=True).clamp_min(1e-12)
+
+
+def clip_per_task(gradients: Params, limit: float) -> Params:
+    """Scales down the gradients of every task whose norm over all keys exceeds `limit`."""
+    squares = torch.stack([g.square().flatten(1).sum(-1) for g in gradients.values()]).sum(0)
+    scale = limit * torch.rsqrt(squares.clamp_min(limit * limit))
+    return {key: g * along_tasks(scale, g) for key, g in gradients.items()}
+
+
+def sgd_steps(
+    head: Head, weights: Params, examples: Examples, *, activation: str, rate: float, steps: int, clip: float | None
+) -> Iterator[Params]:
+    """Plain SGD on the support sets; yields the weights before the first step and after each one."""
+    yield weights
+    for _ in range(steps):
+        gradients = support_gradient(head, weights, examples, activation, clip)
+        weights = {key: value - rate * gradients[key] for key, value in weights.items()}
+        yield weights
+
+
+def adam_steps(
+    head: Head, weights: Params, examples: Examples, *, activation: str, rate: float, steps: Tensor
+) -> Iterator[Params]:
+    """Adam (Kingma and Ba 2015, algorithm 1) with a number of steps for each task.
+
+    Args:
+        head: Turns outputs into a likelihood.
+        weights: Stacked weights of an MLP.
+        examples: The support sets.
+        activation: The MLP's activation.
+        rate: Step size.
+        steps: [T] int64. A task that has made its steps stays as it is, to the bit.
+    """
+    first = {key: torch.zeros_like(value) for key, value in weights.items()}
+    second = {key: torch.zeros_like(value) for key, value in weights.items()}
+    yield weights
+    for step in range(1, int(steps.max()) + 1):
+        gradients = support_gradient(head, weights, examples, activation)
+        running = steps >= step
+        for key, g in gradients.items():
+            first[key] = 0.9 * first[key] + 0.1 * g
+            second[key] = 0.999 * second[key] + 0.001 * g.square()
+        moved = {key: value - rate * _adam_direction(first[key], second[key], step) for key, value in weights.items()}
+        weights = {key: torch.where(along_tasks(running, value), moved[key], value) for key, value in weights.items()}
+        yield weights
+
+
+def last(states: Iterator[Params]) -> Params:
+    """The state behind the last step."""
+    state: Params = {}
+    for reached in states:
+        state = reached
+    return state
+
+
+def stack(shared: Params, num_tasks: int) -> Params:
+    """Gives each of `num_tasks` tasks its own copy of shared weights."""
+    return {key: value.unsqueeze(0).expand(num_tasks, *value.shape) for key, value in shared.items()}
+
+
+def along_tasks(per_task: Tensor, like: Tensor) -> Tensor:
+    """Reshapes [T] so that it broadcasts along the task axis of `like` [T, ...]."""
+    return per_task.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def _adam_direction(first: Tensor, second: Tensor, step: int) -> Tensor:
+    return first / (1 - 0.9**step) / (torch.sqrt(second / (1 - 0.999**step)) + 1e-8)

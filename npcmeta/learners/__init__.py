@@ -1,0 +1,35 @@
+"""Learners: one file for each idea, one registry."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from npcmeta.learners import cnp, finetune, maml
+from npcmeta.types import BehaviorSpec, Learner
+
+
+class Settings(Protocol):
+    """A frozen dataclass of settings that knows how to build its learner."""
+
+    def build(self, spec: BehaviorSpec) -> Learner:
+        """Builds the learner for characters of this spec."""
+        ...
+
+
+LEARNERS: dict[str, type[Settings]] = {
+    "finetune": finetune.FinetuneSettings,
+    "maml": maml.MamlSettings,
+    "fomaml": maml.FomamlSettings,
+    "cnp": cnp.CnpSettings,
+}
+
+
+def settings_type(name: str) -> type[Settings]:
+    """The settings dataclass of the learner called `name`.
+
+    Raises:
+        ValueError: If there is no such learner; the message lists those there are.
+    """
+    if name not in LEARNERS:
+        raise ValueError(f'there is no learner "{name}"; expected one of: {", ".join(LEARNERS)}')
+    return LEARNERS[name]

@@ -1,0 +1,104 @@
+"""MAML: an initialisation from which a few gradient steps on a support set do well (Finn et al. 2017, algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+from npcmeta import heads, inner_loop, networks
+from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
+
+
+@dataclass(frozen=True)
+class MamlSettings:
+    """Settings of MAML."""
+
+    hidden: tuple[int, ...] = (128, 128)
+    """Sizes of the hidden layers."""
+    activation: str = "relu"
+    """relu or tanh."""
+    inner_rate: float = 0.1
+    """Step size of the inner loop."""
+    inner_steps: int = 5
+    """Steps of the inner loop, M."""
+    inner_clip: float = 2.0
+    """Largest norm of one task's inner gradient."""
+    unadapted_share: float = 0.3
+    """Weight of the loss before adapting beside the loss after it, so that an NPC plays well before any example."""
+    first_order: bool = False
+    """Leave out the second derivatives (FOMAML)."""
+
+    def build(self, spec: BehaviorSpec) -> Learner:
+        """Builds the learner for characters of this spec."""
+        return build(self, spec)
+
+
+@dataclass(frozen=True)
+class FomamlSettings(MamlSettings):
+    """Settings of first-order MAML."""
+
+    first_order: bool = True
+    """Leave out the second derivatives (FOMAML)."""
+
+
+def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
+    """MAML on every weight of the network, which are the state.
+
+    Deviations from the paper: the gradient of each task is clipped, and the meta-loss includes the loss before
+    adapting (`unadapted_share`; 0 is the paper's).
+    """
+    head = heads.build_head(spec.action)
+    sizes = (spec.observation_size, *settings.hidden, head.num_params)
+    keys = tuple(networks.init_mlp(Generator(), sizes))
+
+    def init(generator: Generator) -> Params:
+        return networks.init_mlp(generator, sizes)
+
+    def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
+        return inner_loop.stack(meta, num_tasks)
+
+    def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
+        return inner_loop.sgd_steps(
+            head,
+            state,
+            examples,
+            activation=settings.activation,
+            rate=settings.inner_rate,
+            steps=settings.inner_steps,
+            clip=settings.inner_clip,
+        )
+
+    def update(meta: Params, state: Params, examples: Examples) -> Params:
+        return inner_loop.last(steps(meta, state, examples))
+
+    def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
+        return networks.forward(state, observation, settings.activation)[0]
+
+    def adapt(meta: Params, task: Task) -> Params:
+        if not settings.first_order:
+            return update(meta, begin(meta, task.support.weight.shape[0], task.support.weight), task.support)
+        fixed = {key: value.detach() for key, value in meta.items()}
+        start = begin(fixed, task.support.weight.shape[0], task.support.weight)
+        reached = update(fixed, start, task.support)
+        # The value of the adapted weights, with the gradient of the identity: what FOMAML is.
+        return {key: meta[key] + (reached[key] - fixed[key]) for key in reached}
+
+    def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
+        def query_nll(weights: Params) -> Tensor:
+            output = networks.forward(weights, task.query.observation, settings.activation)[0]
+            nll = head.nll(output, task.query.action, task.query.action_mask) * task.query.weight
+            return (nll / inner_loop.total_weight(task.query)).sum(-1).mean()
+
+        adapted, unadapted = query_nll(adapt(meta, task)), query_nll(meta)
+        loss = adapted + settings.unadapted_share * unadapted
+        return loss, {"adapted_nll": float(adapted.detach()), "unadapted_nll": float(unadapted.detach())}
+
+    def embed(meta: Params, state: Params) -> Tensor:
+        layer = len(settings.hidden)
+        moved = (state[f"{layer}.weight"] - meta[f"{layer}.weight"]).flatten(1)
+        # Relative to the shared weights, so that an unadapted character is at the origin.
+        return moved
+
+    return Learner(keys, (), 0, head, init, begin, steps, update, predict, meta_loss, embed)

@@ -1,0 +1,52 @@
+"""Reading a learner's settings back from a file: strict about names and kinds."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any, TypeVar
+
+S = TypeVar("S")
+MAX_SIZE = 4096
+"""Bounds every size in a settings file, so that a hostile file cannot ask for all the memory there is."""
+
+
+def to_json(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as plain JSON values."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(settings).items()
+    }
+
+
+def from_json(kind: type[S], values: dict[str, Any]) -> S:
+    """Builds settings of `kind` from JSON values.
+
+    Raises:
+        ValueError: On an unknown or missing setting, or a value of another type than the field's.
+    """
+    hints = typing.get_type_hints(kind)
+    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if set(values) != known:
+        raise ValueError(
+            f"settings of {kind.__module__.rpartition('.')[2]} are {sorted(values)}, expected {sorted(known)}"
+        )
+    return kind(**{key: _converted(key, value, hints[key]) for key, value in values.items()})
+
+
+def _converted(key: str, value: Any, hint: Any) -> Any:
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list) or len(value) > 8 or not all(_is_size(item) for item in value):
+            raise ValueError(f"setting {key} is {value!r}, expected at most 8 whole numbers from 1 to {MAX_SIZE}")
+        return tuple(value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if hint is int and not _is_size(value):
+        raise ValueError(f"setting {key} is {value!r}, expected a whole number from 1 to {MAX_SIZE}")
+    if type(value) is not hint:
+        raise ValueError(f"setting {key} is {value!r}, expected a value of type {hint.__name__}")
+    return value
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_SIZE
