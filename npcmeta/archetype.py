@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,21 +19,13 @@ from torch import Generator, Tensor
 
 from npcmeta import header
 from npcmeta.learners import Settings
-from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
+from npcmeta.types import BehaviorSpec, Examples, Learner, Normaliser, Params, Task
 
 MAX_FILE_BYTES = 1 << 30
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 class ArchetypeFileError(ValueError):
     """A file that is not what it should be: foreign, truncated, tampered with, or of another archetype."""
-
-
-class Normaliser(NamedTuple):
-    """Mean and standard deviation of every observation, measured while training."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 class Archetype(NamedTuple):
@@ -162,13 +153,6 @@ def npc_from_bytes(data: bytes, archetype: Archetype, *, source: str) -> Npc:
             f"got {archetype.name} revision {archetype.revision[:12]}; adapt it again from its demonstrations"
         )
     return npc
-
-
-def checked_name(name: str) -> str:
-    """Returns the name of an archetype or NPC, or raises ValueError saying what a name may be."""
-    if not NAME.fullmatch(name):
-        raise ValueError(f'name "{name[:80]}": expected 1 to 63 of a-z, 0-9, "-" and "_", not beginning with a sign')
-    return name
 
 
 def _to_bytes(tensors: Params, described: dict[str, Any]) -> bytes:

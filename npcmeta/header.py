@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from typing import Any
 
 import torch
 
 from npcmeta import learners
 from npcmeta.learners import settings as learner_settings
-from npcmeta.types import ActionSpec, BehaviorSpec, Params
+from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser, Params
 
 SCHEMA = 1
 MAX_HEADER_BYTES = 16 << 20
 MAX_OBSERVATIONS = 16384
 MAX_CHOICES = 4096
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 ARCHETYPE_FIELDS = {
     "format": str,
@@ -93,6 +95,13 @@ def parse_npc(described: dict[str, Any]) -> dict[str, Any]:
     if described["examples"] < 0 or described["seed"] < 0:
         raise ValueError("examples and seed must not be negative")
     return {key: described[key] for key in ("name", "archetype_name", "archetype_revision", "examples", "seed")}
+
+
+def checked_name(name: str) -> str:
+    """Returns the name of an archetype or NPC, or raises ValueError saying what a name may be."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f'name "{name[:80]}": expected 1 to 63 of a-z, 0-9, "-" and "_", not beginning with a sign')
+    return name
 
 
 def spec_to_json(spec: BehaviorSpec) -> dict[str, Any]:

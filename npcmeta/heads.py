@@ -58,8 +58,7 @@ def build_head(action: ActionSpec) -> Head:
             moves = (moves + std * noise[..., :continuous]).clamp(-1.0, 1.0)
         gumbel = noise[..., continuous:].split(action.branch_sizes, -1) if choices else ()
         picks = [
-            (logits + shake).argmax(-1)
-            for logits, shake in zip(_branches(params, mask, action), gumbel, strict=True)
+            (logits + shake).argmax(-1) for logits, shake in zip(_branches(params, mask, action), gumbel, strict=True)
         ]
         empty = torch.zeros(*params.shape[:-1], 0, dtype=torch.int64, device=params.device)
         return Action(moves, torch.stack(picks, -1) if picks else empty)

@@ -7,6 +7,7 @@ tensor operations, which autograd can differentiate again (second-order MAML) an
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -29,7 +30,7 @@ def init_mlp(generator: Generator, sizes: tuple[int, ...], *, last_scale: float 
     network is nearly indifferent and the inner loop starts gently.
     """
     params: Params = {}
-    for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         bound = math.sqrt(6 / fan_in) * (last_scale if i == len(sizes) - 2 else 1.0)
         params[f"{i}.weight"] = (torch.rand(fan_in, fan_out, generator=generator) * 2 - 1) * bound
         params[f"{i}.bias"] = torch.zeros(fan_out)

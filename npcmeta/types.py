@@ -41,6 +41,13 @@ class BehaviorSpec(NamedTuple):
     tick_rate_hz: float
 
 
+class Normaliser(NamedTuple):
+    """Mean and standard deviation of every observation, measured while training."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 class Action(NamedTuple):
     """Decisions. An absent kind has size 0, never None."""
 

@@ -1,4 +1,4 @@
-"""Conditional neural process: every example is encoded, the mean of the codes is the character (Garnelo et al. 2018)."""
+"""Conditional neural process: the mean of the encoded examples is the character (Garnelo et al. 2018)."""
 
 from __future__ import annotations
 

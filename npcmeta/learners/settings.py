@@ -14,8 +14,7 @@ MAX_SIZE = 4096
 def to_json(settings: Any) -> dict[str, Any]:
     """A settings dataclass as plain JSON values."""
     return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(settings).items()
+        key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(settings).items()
     }
 
 

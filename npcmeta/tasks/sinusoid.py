@@ -1,0 +1,58 @@
+"""Sinusoid regression, the textbook check (Finn et al. 2017, section 5.1): one wave is one character."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from npcmeta.types import Action, ActionSpec, BehaviorSpec, Examples, NamedTasks, Task, TaskSplits
+
+SCALE = 5.0
+"""Targets are divided by this, so that they are actions in [-1, 1]; an MSE in original units is SCALE^2 times ours."""
+
+
+class SinusoidFamily:
+    """y = amplitude * sin(x - phase), amplitude in [0.1, 5], phase in [0, pi], x in [-5, 5]."""
+
+    spec = BehaviorSpec(1, ActionSpec(1, ()), 1.0)
+
+    def __init__(self, seed: int, num_evaluation: int = 600) -> None:
+        """`seed` fixes the waves of `evaluation`."""
+        self._seed, self._num_evaluation = seed, num_evaluation
+
+    def sample(self, generator: Generator, num_tasks: int, *, shots: int, query_shots: int) -> Task:
+        """Draws waves, and points on each of them."""
+        amplitude = 0.1 + 4.9 * torch.rand(num_tasks, 1, 1, generator=generator)
+        phase = math.pi * torch.rand(num_tasks, 1, 1, generator=generator)
+        x = 10 * torch.rand(num_tasks, query_shots + shots, 1, generator=generator) - 5
+        y = amplitude * torch.sin(x - phase) / SCALE
+        return Task(_points(x[:, query_shots:], y[:, query_shots:]), _points(x[:, :query_shots], y[:, :query_shots]))
+
+    def evaluation(self, shots: int) -> NamedTasks:
+        """The same waves and query points for every number of shots."""
+        drawn = self.sample(
+            Generator().manual_seed(self._seed), self._num_evaluation, shots=max(shots, 100), query_shots=100
+        )
+        support = _points(drawn.support.observation[:, :shots], drawn.support.action.continuous[:, :shots])
+        ids = tuple(f"wave-{self._seed}-{i:04d}" for i in range(self._num_evaluation))
+        return NamedTasks(ids, Task(support, drawn.query))
+
+
+def splits(split: int) -> TaskSplits:
+    """Waves are drawn afresh for training; validation and test are fixed ones of their own seeds."""
+    summary = {"split": split, "test": "600 waves of their own seed"}
+    parts = [SinusoidFamily(1000 * split + offset) for offset in (1, 2, 3)]
+    return TaskSplits(parts[0], parts[1], parts[2], summary)
+
+
+def mse_original_units(mean: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of each task [T] in the units of the papers, from scaled predictions [T, Q, 1]."""
+    return (mean - target).square().mean((-1, -2)) * SCALE**2
+
+
+def _points(x: Tensor, y: Tensor) -> Examples:
+    rows = x.shape[:2]
+    action = Action(y, torch.zeros(*rows, 0, dtype=torch.int64))
+    return Examples(x, action, torch.zeros(*rows, 0, dtype=torch.bool), torch.ones(rows))
