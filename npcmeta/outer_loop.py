@@ -1,0 +1,219 @@
+"""The outer loop: AdamW over meta-batches, an average of the weights, validation, checkpoints and resuming.
+
+Every learner is trained by this same loop, the baseline included, so that comparisons are fair.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Generator
+
+from npcmeta.types import Learner, Params, TaskFamily
+
+
+@dataclass(frozen=True)
+class OuterSettings:
+    """Settings of the outer loop."""
+
+    meta_steps: int = 1000
+    """Outer steps; with `minutes`, the most there can be."""
+    minutes: float = 0.0
+    """Time budget in minutes; 0 trains for `meta_steps` and is reproducible."""
+    meta_batch: int = 16
+    """Tasks per outer step."""
+    rate: float = 2e-3
+    """Step size of AdamW; it falls linearly to zero over the second half."""
+    weight_decay: float = 0.05
+    """Weight decay of AdamW."""
+    clip: float = 1.0
+    """Largest norm of the meta-gradient."""
+    averaging: float = 0.99
+    """Decay of the running average of the weights, which is what is validated and kept."""
+    min_shots: int = 1
+    """Fewest support examples of a training task."""
+    max_shots: int = 50
+    """Most support examples of a training task; shots are drawn uniformly in their logarithm."""
+    query_shots: int = 50
+    """Query examples of a training task."""
+    validations: int = 20
+    """How often the held-out tasks are looked at."""
+
+
+class Outcome(NamedTuple):
+    """What one outer step did."""
+
+    step: int
+    fraction: float  # of the budget that is spent, 0 to 1
+    loss: float  # meta-loss of this meta-batch
+    validation: float | None  # mean NLL on held-out tasks in nats, when it was just measured
+    best: float  # lowest validation so far
+    tasks_per_second: float
+    seconds_left: float
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is damaged, or of another run."""
+
+
+class OuterLoop:
+    """One training run. Call `advance` until `finished`; `best` are the meta-parameters to keep."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        family: TaskFamily,
+        validate: Callable[[Params], float],
+        settings: OuterSettings,
+        seed: int,
+    ) -> None:
+        """Begins a run; everything random in it comes from `seed`."""
+        self._learner, self._family, self._validate, self._settings = learner, family, validate, settings
+        self._identity = {"settings": dataclasses.asdict(settings), "seed": seed}
+        self._generator = Generator().manual_seed(seed)
+        self._meta = {key: value.requires_grad_() for key, value in learner.init(self._generator).items()}
+        self._optimizer = torch.optim.AdamW(
+            list(self._meta.values()), lr=settings.rate, weight_decay=settings.weight_decay
+        )
+        self._average = {key: value.detach().clone() for key, value in self._meta.items()}
+        self.best = dict(self._average)
+        self.best_validation = math.inf
+        self.history: list[tuple[int, float]] = []
+        self._step, self._seconds, self._validated = 0, 0.0, 0.0
+
+    @property
+    def fraction(self) -> float:
+        """How much of the budget is spent, 0 to 1."""
+        spent = self._step / self._settings.meta_steps
+        if self._settings.minutes > 0:
+            spent = max(spent, self._seconds / (60 * self._settings.minutes))
+        return min(1.0, spent)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent and the last weights were validated."""
+        return self.fraction >= 1.0 and self._validated >= 1.0
+
+    def advance(self) -> Outcome:
+        """Makes one outer step, and validates when it is time to."""
+        started = time.perf_counter()
+        loss = self._outer_step()
+        self._step += 1
+        validation = self._validation_due()
+        self._seconds += time.perf_counter() - started
+        speed = self._step / max(self._seconds, 1e-9)
+        remaining = self._seconds * (1 - self.fraction) / max(self.fraction, 1e-9)
+        return Outcome(
+            self._step, self.fraction, loss, validation, self.best_validation,
+            speed * self._settings.meta_batch, remaining,
+        )  # fmt: skip
+
+    def _outer_step(self) -> float:
+        settings = self._settings
+        task = self._family.sample(
+            self._generator, settings.meta_batch, shots=self._draw_shots(), query_shots=settings.query_shots
+        )
+        for group in self._optimizer.param_groups:
+            group["lr"] = settings.rate * min(1.0, 2 * (1 - self.fraction) + 1e-3)
+        self._optimizer.zero_grad()
+        loss, _ = self._learner.meta_loss(self._meta, task, self._generator)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(list(self._meta.values()), settings.clip)
+        if not math.isfinite(float(loss.detach())):
+            raise FloatingPointError(
+                f"the meta-loss is {float(loss.detach())} at step {self._step}; "
+                "try a smaller inner_rate or a smaller rate"
+            )
+        self._optimizer.step()
+        self._follow()
+        return float(loss.detach())
+
+    def _draw_shots(self) -> int:
+        low, high = math.log(self._settings.min_shots), math.log(self._settings.max_shots)
+        return round(math.exp(low + (high - low) * float(torch.rand((), generator=self._generator))))
+
+    def _follow(self) -> None:
+        """Lets the average follow the weights; quickly at first, when they move far."""
+        decay = min(self._settings.averaging, (1 + self._step) / (10 + self._step))
+        with torch.no_grad():
+            for key, value in self._meta.items():
+                self._average[key].lerp_(value, 1 - decay)
+
+    def _validation_due(self) -> float | None:
+        if self.fraction < min(1.0, self._validated + 1 / self._settings.validations) - 1e-9:
+            return None
+        self._validated = self.fraction
+        nll = self._validate(self._average)
+        self.history.append((self._step, nll))
+        if nll <= self.best_validation:
+            self.best_validation = nll
+            self.best = {key: value.clone() for key, value in self._average.items()}
+        return nll
+
+    def save(self, path: Path, identity: dict[str, Any]) -> None:
+        """Writes all that is needed to go on from here; `identity` says which run it is."""
+        tensors = {f"meta.{k}": v.detach() for k, v in self._meta.items()}
+        tensors |= {f"average.{k}": v for k, v in self._average.items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        for key, value in self._meta.items():
+            tensors |= {f"adam.{k}.{key}": v for k, v in self._optimizer.state.get(value, {}).items()}
+        tensors["generator"] = self._generator.get_state()
+        progress = {
+            "step": self._step,
+            "seconds": self._seconds,
+            "validated": self._validated,
+            "best_validation": self.best_validation if math.isfinite(self.best_validation) else None,
+            "history": self.history,
+        }
+        described = {"identity": self._identity | identity, "progress": progress}
+        partial = path.with_name(path.name + ".partial")
+        save_file({k: v.clone().contiguous() for k, v in tensors.items()}, partial, {"npcmeta": json.dumps(described)})
+        os.replace(partial, path)
+
+    def resume(self, path: Path, identity: dict[str, Any]) -> None:
+        """Goes on from a checkpoint that `save` wrote for the same run.
+
+        Raises:
+            CheckpointError: If it is damaged or was written by a run with other settings.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                described = json.loads(file.metadata()["npcmeta"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            self._check_identity(path, described["identity"], self._identity | identity)
+            self._restore(tensors, described["progress"])
+        except (SafetensorError, KeyError, TypeError, OSError, json.JSONDecodeError) as error:
+            raise CheckpointError(f"{path}: not an intact checkpoint ({error}); delete it to begin anew") from error
+
+    def _check_identity(self, path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+        expected = json.loads(json.dumps(expected))
+        different = [key for key in expected if found.get(key) != expected[key]]
+        if different:
+            raise CheckpointError(
+                f"{path} was written by another run: its {', '.join(different)} differ; "
+                "repeat that command to go on with it, or choose another --out"
+            )
+
+    def _restore(self, tensors: Params, progress: dict[str, Any]) -> None:
+        with torch.no_grad():
+            for key, value in self._meta.items():
+                value.copy_(tensors[f"meta.{key}"])
+                kept = {k: tensors[f"adam.{k}.{key}"] for k in ("step", "exp_avg", "exp_avg_sq")}
+                self._optimizer.state[value] = kept
+        self._average = {key: tensors[f"average.{key}"] for key in self._meta}
+        self.best = {key: tensors[f"best.{key}"] for key in self._meta}
+        self._generator.set_state(tensors["generator"])
+        self._step, self._seconds, self._validated = progress["step"], progress["seconds"], progress["validated"]
+        self.best_validation = math.inf if progress["best_validation"] is None else progress["best_validation"]
+        self.history = [(int(step), float(nll)) for step, nll in progress["history"]]

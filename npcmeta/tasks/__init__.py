@@ -1,0 +1,117 @@
+"""Task families: distributions over characters, one file each, one registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from npcmeta.types import TaskSplits
+
+
+class Family(NamedTuple):
+    """A family, and how it is trained when nobody says otherwise."""
+
+    splits: Callable[[Path | None, int], TaskSplits]  # (data, split) -> train, validation, test
+    needs_data: bool
+    learner: str  # the learner to use by default
+    outer: Mapping[str, Any]  # defaults of OuterSettings
+    validation_shots: tuple[int, ...]
+    learner_settings: Mapping[str, Mapping[str, Any]] = {}  # learner -> defaults that suit this family
+
+
+def _sinusoid(data: Path | None, split: int) -> TaskSplits:
+    from npcmeta.tasks import sinusoid
+
+    return sinusoid.splits(split)
+
+
+def _character(data: Path | None, split: int) -> TaskSplits:
+    from npcmeta.tasks import character
+
+    return character.splits(split)
+
+
+def _arena(data: Path | None, split: int) -> TaskSplits:
+    from npcmeta.tasks import arena
+
+    return arena.splits(split)
+
+
+def _recorded(data: Path | None, split: int) -> TaskSplits:
+    from npcmeta.tasks import recorded
+
+    assert data is not None
+    return recorded.splits(data, split)
+
+
+def _overcooked(data: Path | None, split: int) -> TaskSplits:
+    from npcmeta.tasks import overcooked
+
+    return overcooked.splits(split)
+
+
+FAMILIES: dict[str, Family] = {
+    "sinusoid": Family(
+        _sinusoid,
+        False,
+        "maml",
+        {"meta_steps": 5000, "meta_batch": 25, "weight_decay": 0.0}
+        | {"min_shots": 10, "max_shots": 10, "query_shots": 10},
+        (5, 10),
+        {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}},
+    ),
+    "arena": Family(
+        _arena,
+        False,
+        "cnp",
+        {"meta_steps": 2000, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150},
+        (50, 500),
+    ),
+    "character": Family(
+        _character,
+        False,
+        "cnp",
+        {"meta_steps": 3000, "meta_batch": 16, "min_shots": 1, "max_shots": 20, "query_shots": 40},
+        (1, 5, 20),
+    ),
+    "recorded": Family(
+        _recorded,
+        True,
+        "cnp",
+        {"meta_steps": 1500, "meta_batch": 16, "min_shots": 4, "max_shots": 200, "query_shots": 100},
+        (20, 100),
+    ),
+    "overcooked": Family(
+        _overcooked,
+        False,
+        "maml",
+        {"meta_steps": 1400, "meta_batch": 16, "min_shots": 4, "max_shots": 500, "query_shots": 150},
+        (20, 100, 500),
+    ),
+}
+
+
+def load_splits(name: str, data: Path | None, split: int) -> TaskSplits:
+    """Builds the training, validation and test tasks of a family.
+
+    Raises:
+        ValueError: If there is no such family, or it needs recorded data and none was given.
+    """
+    family = find(name)
+    if family.needs_data and data is None:
+        raise ValueError(f'the family "{name}" is made of recordings: say where they are with --data PATH')
+    if data is not None and not family.needs_data:
+        raise ValueError(f'the family "{name}" brings its own tasks: leave out --data, or use --family recorded')
+    return family.splits(data, split)
+
+
+def find(name: str) -> Family:
+    """The family called `name`.
+
+    Raises:
+        ValueError: If there is no such family; the message lists those there are.
+    """
+    if name not in FAMILIES:
+        raise ValueError(f'there is no task family "{name}"; expected one of: {", ".join(FAMILIES)}')
+    return FAMILIES[name]

@@ -1,0 +1,123 @@
+"""From a task family to an archetype: normaliser, outer loop, validation on held-out tasks, the best weights kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator
+
+from npcmeta import evaluate, learners, tasks
+from npcmeta.archetype import Archetype, draw_state_noise, normalised
+from npcmeta.learners import Settings
+from npcmeta.learners import settings as learner_settings
+from npcmeta.outer_loop import Outcome, OuterLoop, OuterSettings
+from npcmeta.types import Learner, Normaliser, Params, TaskFamily, TaskSplits
+
+NORMALISER_TASKS = 64
+MAX_VALIDATION_TASKS = 64
+SECONDS_BETWEEN_CHECKPOINTS = 10.0
+
+
+def choose_settings(family: str, learner: str, overrides: Mapping[str, Any]) -> Settings:
+    """The learner's settings: its own defaults, then what suits the family, then `overrides` (JSON values).
+
+    Raises:
+        ValueError: On an unknown learner, family or setting, or a value of the wrong kind.
+    """
+    kind = learners.settings_type(learner)
+    values = learner_settings.to_json(kind())
+    unknown = set(overrides) - set(values)
+    if unknown:
+        raise ValueError(f"{learner} has no setting {sorted(unknown)}; expected some of {sorted(values)}")
+    fitting = tasks.find(family).learner_settings.get(learner, {})
+    return learner_settings.from_json(kind, values | dict(fitting) | dict(overrides))
+
+
+def choose_outer(family: str, *, meta_steps: int | None, minutes: float | None) -> OuterSettings:
+    """The outer loop's settings: the family's defaults, and the budget that was asked for."""
+    settings = OuterSettings(**tasks.find(family).outer)
+    if minutes is not None:
+        settings = dataclasses.replace(settings, minutes=minutes, meta_steps=10_000_000)
+    if meta_steps is not None:
+        settings = dataclasses.replace(settings, meta_steps=meta_steps)
+    return settings
+
+
+def measure_normaliser(family: TaskFamily, generator: Generator, shots: int) -> Normaliser:
+    """Mean and standard deviation of the observations of a sample of training tasks.
+
+    The deviation is at least 0.1: a rare switch must not become a huge number on the tick where it is on.
+    """
+    support = family.sample(generator, NORMALISER_TASKS, shots=shots, query_shots=1).support
+    seen = support.observation[support.weight > 0]
+    std = seen.std(0, correction=0).clamp_min(0.1)
+    return Normaliser(tuple(seen.mean(0).tolist()), tuple(std.tolist()))
+
+
+def validator(learner: Learner, family: TaskFamily, shots: tuple[int, ...]) -> Callable[[Params], float]:
+    """Builds a function from meta-parameters to their mean adapted NLL over the given shots."""
+    batches = [named.task for named in (family.evaluation(k) for k in shots) if named.ids]
+    if not batches:
+        batches = [family.evaluation(0).task]
+    rows = torch.arange(MAX_VALIDATION_TASKS)
+    batches = [evaluate.take_tasks(task, rows[: task.support.weight.shape[0]]) for task in batches]
+
+    def validate(meta: Params) -> float:
+        scores = []
+        for task in batches:
+            noise = draw_state_noise(learner, range(task.support.weight.shape[0]))
+            scores.append(float(evaluate.evaluate(learner, meta, noise, task).nll.mean()))
+        return math.fsum(scores) / len(scores)
+
+    return validate
+
+
+def train(
+    draft: Archetype,
+    splits: TaskSplits,
+    outer: OuterSettings,
+    seed: int,
+    checkpoint: Path,
+    watch: Callable[[Outcome], None],
+) -> Archetype:
+    """Trains the archetype that `draft` describes (its meta-parameters are ignored).
+
+    Args:
+        draft: Name, family, learner, settings, spec, normaliser and provenance of the archetype.
+        splits: What to train and validate on.
+        outer: Settings of the outer loop.
+        seed: Fixes all randomness.
+        checkpoint: Written as training goes on; if it exists, training goes on from it.
+        watch: Called after every outer step.
+
+    Returns:
+        The archetype with the best meta-parameters; the checkpoint is gone.
+    """
+    learner = normalised(draft.settings.build(draft.spec), draft.normaliser)
+    shots = tasks.find(draft.family).validation_shots
+    loop = OuterLoop(learner, splits.train, validator(learner, splits.validation, shots), outer, seed)
+    identity = {"learner": draft.learner_name, "learner settings": learner_settings.to_json(draft.settings),
+                "family": draft.family, "split": splits.summary}  # fmt: skip
+    if checkpoint.exists():
+        loop.resume(checkpoint, identity)
+    _run(loop, checkpoint, identity, watch)
+    measured = {"outer": dataclasses.asdict(outer), "seed": seed, "best_validation_nll": loop.best_validation,
+                "validation_shots": list(shots), "history": loop.history}  # fmt: skip
+    return draft._replace(meta=loop.best, provenance=draft.provenance | measured)
+
+
+def _run(loop: OuterLoop, checkpoint: Path, identity: dict[str, Any], watch: Callable[[Outcome], None]) -> None:
+    saved = time.monotonic()
+    while not loop.finished:
+        outcome = loop.advance()
+        watch(outcome)
+        if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+            loop.save(checkpoint, identity)
+            saved = time.monotonic()
+    checkpoint.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The npcmeta server and command line; the top of the arrows."""

@@ -1,0 +1,197 @@
+"""`npcmeta evaluate`: archetypes side by side at every number of shots, always beside average and fine-tuning."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from npcmeta import evaluate as scoring
+from npcmeta import tasks
+from npcmeta.archetype import Archetype, build_learner, draw_state_noise, load_archetype
+from npcmeta.types import NamedTasks, TaskFamily
+
+
+class Contender(NamedTuple):
+    """One line of the table: an archetype, and whether it adapts."""
+
+    label: str
+    learner: str
+    archetype: Archetype
+    adapts: bool
+
+
+def evaluate(
+    archetypes: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    data: Path | None = None,
+    shots: str = "0,20,50",
+    seed: int = 0,
+    json: Path | None = None,
+    plot: Path | None = None,
+    include_trained: bool = False,
+) -> None:
+    """Measure archetypes on held-out tasks: NLL in nats per decision, at every number of shots.
+
+    Args:
+        archetypes: Archetype files, or folders that train wrote.
+        data: Recorded demonstrations of characters to evaluate on; all of them must be unseen.
+        shots: Numbers of support examples, separated by commas.
+        seed: Fixes the noise of learners that draw their state.
+        json: Where to write the rows.
+        plot: Where to draw the curves; beside the JSON file if left out.
+        include_trained: Evaluate even on tasks that an archetype was trained on.
+    """
+    console = Console()
+    torch.set_num_threads(1)
+    wanted = parse_shots(shots)
+    loaded = [load_archetype(archetype_file(path)) for path in archetypes]
+    if not loaded:
+        raise ValueError("no archetype was given; expected files, or folders that npcmeta train wrote")
+    contenders = line_up(loaded, baselines(archetypes))
+    family = evaluation_family(loaded, data, include_trained)
+    rows = list(measure(contenders, family, wanted, seed, console))
+    console.print(table(rows))
+    if json is not None:
+        json.write_text(jsonlib.dumps({"rows": rows, "seed": seed}, indent=1))
+        console.print(f"rows:   {json}")
+    plot = plot or (json.with_suffix(".png") if json else Path("evaluation.png"))
+    from npcmeta_server.report.curves import draw_curves
+
+    draw_curves(rows, plot)
+    console.print(f"curves: {plot}")
+
+
+def parse_shots(text: str) -> list[int]:
+    """Numbers of shots from "0,20,50", in rising order."""
+    try:
+        shots = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        raise ValueError(f'--shots "{text}": expected whole numbers separated by commas, for example 0,20,50') from None
+    if shots[0] < 0 or shots[-1] > 100_000:
+        raise ValueError(f'--shots "{text}": expected numbers from 0 to 100000')
+    return shots
+
+
+def archetype_file(path: Path) -> Path:
+    """The archetype file that a path means: itself, or that in a folder which `train` wrote."""
+    return path / "archetype.safetensors" if path.is_dir() else path
+
+
+def baselines(paths: Iterable[Path]) -> list[Archetype]:
+    """The baselines beside the archetypes, each once.
+
+    Raises:
+        ValueError: If there is none at all.
+    """
+    files = [archetype_file(path).parent / "baseline.safetensors" for path in paths]
+    found = {found.revision: found for found in (load_archetype(file) for file in files if file.exists())}
+    if not found:
+        raise ValueError(
+            f"there is no {files[0]}: every table needs the baseline; train without --no-baseline, or copy it there"
+        )
+    return list(found.values())
+
+
+def line_up(archetypes: list[Archetype], found: list[Archetype]) -> list[Contender]:
+    """Who is compared: the archetypes, and every baseline unadapted and fine-tuned."""
+    revisions = {baseline.revision for baseline in found}
+    own = [a for a in archetypes if a.revision not in revisions]
+    contenders = [Contender(a.name, a.learner_name, a, True) for a in own]
+    for baseline in found:
+        contenders += [
+            Contender(baseline.name, "average", baseline, False),
+            Contender(baseline.name, "finetune", baseline, True),
+        ]
+    return contenders
+
+
+def evaluation_family(archetypes: list[Archetype], data: Path | None, include_trained: bool) -> TaskFamily:
+    """The tasks to evaluate on: those of `data`, or those that the archetypes' split held out.
+
+    Raises:
+        ValueError: If the archetypes do not fit together or the data, or were trained on these tasks.
+    """
+    first = archetypes[0]
+    for other in archetypes[1:]:
+        if (other.spec, other.family, other.split.get("seed")) != (first.spec, first.family, first.split.get("seed")):
+            raise ValueError(
+                f'"{other.name}" ({other.family}, split {other.split.get("seed")}, {other.spec}) cannot be compared with '
+                f'"{first.name}" ({first.family}, split {first.split.get("seed")}, {first.spec}); expected the same '
+                "family, split and spec"
+            )
+    if data is None:
+        if tasks.find(first.family).needs_data:
+            raise ValueError("this archetype was trained on recordings: name unseen ones with --data PATH")
+        return tasks.load_splits(first.family, None, first.split["seed"]).test
+    from npcmeta.tasks import recorded
+
+    trained = {} if include_trained else seen_by(archetypes)
+    return recorded.evaluation_family(data, first.spec, trained=trained)
+
+
+def seen_by(archetypes: list[Archetype]) -> dict[str, str]:
+    """Digests of recordings that an archetype was trained on, and what they were called."""
+    seen: dict[str, str] = {}
+    for archetype in archetypes:
+        for part in ("train", "validation"):
+            known = archetype.split.get(part)
+            if isinstance(known, dict):
+                seen |= {digest: name for name, digest in known.items()}
+    return seen
+
+
+def measure(
+    contenders: list[Contender], family: TaskFamily, shots: list[int], seed: int, console: Console
+) -> Iterator[dict[str, Any]]:
+    """One row for each contender and number of shots."""
+    work = [(contender, k) for k in shots for contender in contenders]
+    evaluated = {k: family.evaluation(k) for k in shots}
+    everybody = max((len(named.ids) for named in evaluated.values()), default=0)
+    for k, named in evaluated.items():
+        if len(named.ids) < everybody:
+            console.print(f"[yellow]note:[/] {everybody - len(named.ids)} characters are too short for {k} shots")
+    for contender, k in track(work, "evaluating", console=console, transient=True):
+        if evaluated[k].ids:
+            yield measure_one(contender, evaluated[k], k, seed)
+
+
+def measure_one(contender: Contender, named: NamedTasks, shots: int, seed: int) -> dict[str, Any]:
+    """Adapts a contender to every task and judges it."""
+    learner = build_learner(contender.archetype)
+    noise = draw_state_noise(learner, range(seed, seed + len(named.ids)))
+    scores = scoring.evaluate(
+        learner, contender.archetype.meta, noise, named.task, adapted=contender.adapts and shots > 0
+    )
+    return scoring.row(contender.label, contender.learner, shots, named, scores)
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """NLL (and accuracy, or squared error) of every contender at every number of shots; the best NLL is bold."""
+    shots = sorted({row["shots"] for row in rows})
+    best = {k: min(row["nll"] for row in rows if row["shots"] == k) for k in shots}
+    counts = {k: next(row["tasks"] for row in rows if row["shots"] == k) for k in shots}
+    shown = Table(title="NLL in nats per decision, and accuracy or mean squared error")
+    shown.add_column("archetype")
+    shown.add_column("learner")
+    for k in shots:
+        shown.add_column(f"{k} shots\n({counts[k]} tasks)", justify="right")
+    for label, learner in dict.fromkeys((row["archetype"], row["learner"]) for row in rows):
+        cells = {row["shots"]: row for row in rows if (row["archetype"], row["learner"]) == (label, learner)}
+        shown.add_row(label, learner, *(_cell(cells.get(k), best[k]) for k in shots))
+    return shown
+
+
+def _cell(row: dict[str, Any] | None, best: float) -> str:
+    if row is None:
+        return "-"
+    nll = f"[bold]{row['nll']:.3f}[/]" if row["nll"] <= best else f"{row['nll']:.3f}"
+    if row["accuracy"] is not None:
+        return f"{nll}  {100 * row['accuracy']:.0f} %"
+    return f"{nll}  {row['mse']:.4f}"

@@ -1,0 +1,129 @@
+"""`npcmeta train`: from a task family to an archetype and its baseline."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from rich.console import Console
+
+from npcmeta import __version__, tasks, training
+from npcmeta.archetype import Archetype
+from npcmeta.header import NAME
+from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
+from npcmeta_server.cli.fitting import Job, fit
+
+
+def train(
+    family: str,
+    out: Path,
+    data: Path | None = None,
+    learner: str | None = None,
+    meta_steps: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    split: int = 0,
+    name: str | None = None,
+    settings: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE")] = (),
+    baseline: bool = True,
+) -> None:
+    """Meta-train an archetype, and fit the baseline it is measured against with the same budget.
+
+    Args:
+        family: Task family: arena, character, overcooked, recorded or sinusoid.
+        out: Folder for archetype.safetensors and baseline.safetensors. An interrupted run goes on where it stopped.
+        data: Recorded demonstrations, for --family recorded: a folder with a sub-folder per character, or one file.
+        learner: The learner; each family has a default.
+        meta_steps: Outer steps.
+        minutes: Time budget instead of --meta-steps; the baseline gets as much.
+        seed: Fixes all randomness; the same seed and --meta-steps give the same archetype.
+        split: Which tasks are held out.
+        name: The archetype's name; the folder's name if left out.
+        settings: Settings of the learner, for example inner_rate=0.05 hidden=64,64.
+        baseline: Fit the baseline as well.
+    """
+    console = Console()
+    jobs = plan(family, out, data, learner, meta_steps, minutes, seed, split, name, settings, baseline)
+    out.mkdir(parents=True, exist_ok=True)
+    notes = fit(jobs, console)
+    if jobs[0].draft.learner_name == "finetune" and baseline:
+        copy_as_baseline(jobs[0].path, out / "baseline.safetensors")
+    for note in notes:
+        console.print(f"[yellow]note:[/] {note}")
+    console.print(f"Next: [bold]npcmeta evaluate {out}[/]")
+
+
+def plan(
+    family: str,
+    out: Path,
+    data: Path | None,
+    learner: str | None,
+    meta_steps: int | None,
+    minutes: float | None,
+    seed: int,
+    split: int,
+    name: str | None,
+    settings: tuple[str, ...],
+    baseline: bool,
+) -> list[Job]:
+    """The trainings that the command asks for: the archetype's, and its baseline's."""
+    _check_budget(meta_steps, minutes)
+    known = tasks.find(family)
+    if known.needs_data and data is None:
+        raise ValueError(f'the family "{family}" is made of recordings: say where they are with --data PATH')
+    learner = learner or known.learner
+    outer = training.choose_outer(family, meta_steps=meta_steps, minutes=minutes)
+    overrides = dict(_parsed(item) for item in settings)
+    name = name or _slug(out.resolve().name)
+    wanted = [(name, "archetype", learner, overrides)]
+    if baseline and learner != "finetune":
+        wanted.append((f"{name[:54]}-baseline", "baseline", "finetune", {}))
+    return [
+        Job(_draft(job_name, family, kind, values), data, split, seed, outer, out / f"{file}.safetensors")
+        for job_name, file, kind, values in wanted
+    ]
+
+
+def copy_as_baseline(archetype: Path, path: Path) -> None:
+    """A fine-tuning archetype is its own baseline."""
+    shutil.copyfile(archetype, path)
+
+
+def _draft(name: str, family: str, learner: str, overrides: dict[str, Any]) -> Archetype:
+    provenance = {
+        "npcmeta": __version__,
+        "torch": torch.__version__,
+        "trained_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    settings = training.choose_settings(family, learner, overrides)
+    unknown_yet = BehaviorSpec(0, ActionSpec(0, ()), 0.0), Normaliser((), ())
+    return Archetype(name, family, learner, settings, *unknown_yet, {}, provenance, {})
+
+
+def _check_budget(meta_steps: int | None, minutes: float | None) -> None:
+    if meta_steps is not None and meta_steps < 1:
+        raise ValueError(f"--meta-steps is {meta_steps}, expected at least 1")
+    if minutes is not None and not 0 < minutes < 60 * 24 * 7:
+        raise ValueError(f"--minutes is {minutes}, expected more than 0 and less than a week")
+
+
+def _slug(text: str) -> str:
+    slug = "".join(c if c.isalnum() and c.isascii() else "-" for c in text.lower()).strip("-")[:63]
+    return slug if NAME.fullmatch(slug) else "archetype"
+
+
+def _parsed(item: str) -> tuple[str, Any]:
+    key, sign, value = item.partition("=")
+    if not sign:
+        raise ValueError(f'setting "{item}": expected KEY=VALUE')
+    if "," in value:
+        return key, [json.loads(part) for part in value.split(",")]
+    try:
+        return key, json.loads(value.lower())
+    except json.JSONDecodeError:
+        return key, value
