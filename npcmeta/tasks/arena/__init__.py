@@ -1,0 +1,1 @@
+"""The arena: the embedded world, its characters, and how well a policy plays one of them."""
