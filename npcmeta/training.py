@@ -78,6 +78,11 @@ def validator(learner: Learner, family: TaskFamily, shots: tuple[int, ...]) -> C
     return validate
 
 
+def validation_shots(draft: Archetype) -> tuple[int, ...]:
+    """At which numbers of shots checkpoints are compared; the baseline is chosen as the average policy it is."""
+    return (0,) if draft.learner_name == "finetune" else tasks.find(draft.family).validation_shots
+
+
 def train(
     draft: Archetype,
     splits: TaskSplits,
@@ -100,7 +105,7 @@ def train(
         The archetype with the best meta-parameters; the checkpoint is gone.
     """
     learner = normalised(draft.settings.build(draft.spec), draft.normaliser)
-    shots = tasks.find(draft.family).validation_shots
+    shots = validation_shots(draft)
     loop = OuterLoop(learner, splits.train, validator(learner, splits.validation, shots), outer, seed)
     identity = {"learner": draft.learner_name, "learner settings": learner_settings.to_json(draft.settings),
                 "family": draft.family, "split": splits.summary}  # fmt: skip

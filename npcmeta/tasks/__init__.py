@@ -33,9 +33,9 @@ def _character(data: Path | None, split: int) -> TaskSplits:
 
 
 def _arena(data: Path | None, split: int) -> TaskSplits:
-    from npcmeta.tasks import arena
+    from npcmeta.tasks.arena import family
 
-    return arena.splits(split)
+    return family.splits(split)
 
 
 def _recorded(data: Path | None, split: int) -> TaskSplits:
