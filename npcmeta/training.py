@@ -21,6 +21,7 @@ from npcmeta.types import Learner, Normaliser, Params, TaskFamily, TaskSplits
 
 NORMALISER_TASKS = 64
 MAX_VALIDATION_TASKS = 64
+CANDIDATE_TASKS = 16
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 
@@ -60,12 +61,14 @@ def measure_normaliser(family: TaskFamily, generator: Generator, shots: int) -> 
     return Normaliser(tuple(seen.mean(0).tolist()), tuple(std.tolist()))
 
 
-def validator(learner: Learner, family: TaskFamily, shots: tuple[int, ...]) -> Callable[[Params], float]:
+def validator(
+    learner: Learner, family: TaskFamily, shots: tuple[int, ...], max_tasks: int = MAX_VALIDATION_TASKS
+) -> Callable[[Params], float]:
     """Builds a function from meta-parameters to their mean adapted NLL over the given shots."""
     batches = [named.task for named in (family.evaluation(k) for k in shots) if named.ids]
     if not batches:
         batches = [family.evaluation(0).task]
-    rows = torch.arange(MAX_VALIDATION_TASKS)
+    rows = torch.arange(max_tasks)
     batches = [evaluate.take_tasks(task, rows[: task.support.weight.shape[0]]) for task in batches]
 
     def validate(meta: Params) -> float:
@@ -112,9 +115,24 @@ def train(
     if checkpoint.exists():
         loop.resume(checkpoint, identity)
     _run(loop, checkpoint, identity, watch)
+    settings = choose_candidate(draft, splits, loop.best)
     measured = {"outer": dataclasses.asdict(outer), "seed": seed, "best_validation_nll": loop.best_validation,
                 "validation_shots": list(shots), "history": loop.history}  # fmt: skip
-    return draft._replace(meta=loop.best, provenance=draft.provenance | measured)
+    return draft._replace(settings=settings, meta=loop.best, provenance=draft.provenance | measured)
+
+
+def choose_candidate(draft: Archetype, splits: TaskSplits, meta: Params) -> Settings:
+    """The candidate of the settings with the lowest adapted NLL on a few validation tasks."""
+    candidates = draft.settings.candidates()
+    if len(candidates) == 1:
+        return candidates[0]
+    shots = tasks.find(draft.family).validation_shots
+
+    def nll(settings: Settings) -> float:
+        learner = normalised(settings.build(draft.spec), draft.normaliser)
+        return validator(learner, splits.validation, shots, CANDIDATE_TASKS)(meta)
+
+    return min(candidates, key=nll)
 
 
 def _run(loop: OuterLoop, checkpoint: Path, identity: dict[str, Any], watch: Callable[[Outcome], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from npcmeta.learners import cnp, finetune, maml
@@ -13,6 +14,10 @@ class Settings(Protocol):
 
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
+        ...
+
+    def candidates(self) -> Sequence[Settings]:
+        """Settings that training did not fix, to be chosen on validation tasks; one or more."""
         ...
 
 

@@ -18,9 +18,9 @@ class CnpSettings:
 
     hidden: tuple[int, ...] = (128, 128)
     """Sizes of the decoder's hidden layers."""
-    encoder: tuple[int, ...] = (128,)
+    encoder: tuple[int, ...] = (128, 128)
     """Sizes of the encoder's hidden layers."""
-    code: int = 64
+    code: int = 128
     """Size of the code of an example, and of the context vector that a character is."""
     activation: str = "relu"
     """relu or tanh."""
@@ -35,24 +35,35 @@ class CnpSettings:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
 
+    def candidates(self) -> list[CnpSettings]:
+        """Nothing is left to choose after training."""
+        return [self]
+
 
 def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
     """The state is the sum of the codes [T, code] and their count [T, 1]; adapting adds to both.
 
     Deviations from the paper: a learned prior code stands for `prior_examples` examples, so the mean is defined,
-    and shrunk towards the average character, from the first example on; the decoder also sees how much of the
-    mean came from examples; a loss without examples is added.
+    and shrunk towards the average character, from the first example on; the mean, and how much of it came from
+    examples, scales and shifts every hidden layer (FiLM, Perez et al. 2018) instead of being one more input; a
+    loss without examples is added.
     """
     head = heads.build_head(spec.action)
     example_size = spec.observation_size + spec.action.continuous_size + spec.action.mask_size
     encoder_sizes = (example_size, *settings.encoder, settings.code)
-    decoder_sizes = (spec.observation_size + settings.code + 1, *settings.hidden, head.num_params)
+    decoder_sizes = (spec.observation_size, *settings.hidden, head.num_params)
+    modulation_sizes = (settings.code + 1, 2 * sum(settings.hidden))
 
     def init(generator: Generator) -> Params:
         encoder = networks.init_mlp(generator, encoder_sizes, last_scale=1.0)
+        modulation = networks.init_mlp(generator, modulation_sizes)
         decoder = networks.init_mlp(generator, decoder_sizes)
-        prior = {"prior": torch.zeros(settings.code)}
-        return {**networks.with_prefix("encoder.", encoder), **networks.with_prefix("decoder.", decoder), **prior}
+        return {
+            **networks.with_prefix("encoder.", encoder),
+            **networks.with_prefix("modulation.", modulation),
+            **networks.with_prefix("decoder.", decoder),
+            "prior": torch.zeros(settings.code),
+        }
 
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
         like = meta["prior"]
@@ -80,12 +91,15 @@ def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
         return torch.cat([mean, state["count"] / evidence], -1)
 
     def decode(meta: Params, state: Params, observation: Tensor, generator: Generator | None = None) -> Tensor:
-        seen_by_all = context(meta, state).unsqueeze(-2).expand(-1, observation.shape[-2], -1)
-        inputs = torch.cat([observation, seen_by_all], -1)
+        modulation = networks.affine(networks.under_prefix("modulation.", meta), 0, context(meta, state).unsqueeze(-2))
         decoder = networks.under_prefix("decoder.", meta)
-        if generator is None:
-            return networks.forward(decoder, inputs, settings.activation)[0]
-        return networks.forward_with_dropout(decoder, inputs, settings.activation, settings.dropout, generator)
+        function, _ = networks.ACTIVATIONS[settings.activation]
+        x = observation
+        for i, part in enumerate(modulation.split([2 * size for size in settings.hidden], -1)):
+            scale, shift = part.chunk(2, -1)
+            x = function(networks.affine(decoder, i, x) * (1 + scale) + shift)
+            x = x if generator is None else networks.dropout(x, settings.dropout, generator)
+        return networks.affine(decoder, len(settings.hidden), x)
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return decode(meta, state, observation)

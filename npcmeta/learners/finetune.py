@@ -6,6 +6,7 @@ all; with steps in proportion to the number of examples it is hard to beat at se
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
+
+RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class FinetuneSettings:
     dropout: float = 0.2
     """Share of hidden units left out while the average policy is trained."""
     inner_rate: float = 3e-4
-    """Step size of Adam while fine-tuning."""
+    """Step size of Adam while fine-tuning; training replaces it by the best of `RATES` on validation tasks."""
     steps_per_example: float = 0.08
     """How many steps each example is worth."""
     min_steps: int = 2
@@ -38,6 +41,10 @@ class FinetuneSettings:
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
+
+    def candidates(self) -> list[FinetuneSettings]:
+        """Inner rates to choose from on validation tasks, once the average policy is trained."""
+        return [dataclasses.replace(self, inner_rate=rate) for rate in RATES]
 
 
 def build(settings: FinetuneSettings, spec: BehaviorSpec) -> Learner:

@@ -34,6 +34,10 @@ class MamlSettings:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
 
+    def candidates(self) -> list[MamlSettings]:
+        """Nothing is left to choose after training: the inner loop was trained as it is."""
+        return [self]
+
 
 @dataclass(frozen=True)
 class FomamlSettings(MamlSettings):

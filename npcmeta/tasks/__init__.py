@@ -67,6 +67,7 @@ FAMILIES: dict[str, Family] = {
         "cnp",
         {"meta_steps": 2000, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150},
         (50, 500),
+        {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}},
     ),
     "character": Family(
         _character,
