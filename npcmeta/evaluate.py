@@ -59,10 +59,17 @@ def take_tasks(task: Task, rows: Tensor) -> Task:
     return Task(take_examples(task.support, rows), take_examples(task.query, rows))
 
 
-def take_examples(examples: Examples, rows: Tensor) -> Examples:
+def take_examples(examples: Examples, rows: Tensor | slice) -> Examples:
     """The examples of the tasks of the given rows."""
     action = type(examples.action)(*(part[rows] for part in examples.action))
     return Examples(examples.observation[rows], action, examples.action_mask[rows], examples.weight[rows])
+
+
+def take_steps(examples: Examples, count: int) -> Examples:
+    """The first `count` examples of every task."""
+    observation, action, mask, weight = examples
+    first = type(action)(*(part[:, :count] for part in action))
+    return Examples(observation[:, :count], first, mask[:, :count], weight[:, :count])
 
 
 def row(archetype: str, learner: str, shots: int, tasks: NamedTasks, scores: Scores) -> dict[str, Any]:

@@ -15,6 +15,7 @@ class Family(NamedTuple):
     splits: Callable[[Path | None, int], TaskSplits]  # (data, split) -> train, validation, test
     needs_data: bool
     learner: str  # the learner to use by default
+    demonstration: int  # examples of one demonstration
     outer: Mapping[str, Any]  # defaults of OuterSettings
     validation_shots: tuple[int, ...]
     learner_settings: Mapping[str, Mapping[str, Any]] = {}  # learner -> defaults that suit this family
@@ -56,6 +57,7 @@ FAMILIES: dict[str, Family] = {
         _sinusoid,
         False,
         "maml",
+        1,
         {"meta_steps": 5000, "meta_batch": 25, "weight_decay": 0.0}
         | {"min_shots": 10, "max_shots": 10, "query_shots": 10},
         (5, 10),
@@ -65,6 +67,7 @@ FAMILIES: dict[str, Family] = {
         _arena,
         False,
         "cnp",
+        50,
         {"meta_steps": 2000, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150},
         (50, 500),
         {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}},
@@ -73,6 +76,7 @@ FAMILIES: dict[str, Family] = {
         _character,
         False,
         "cnp",
+        2,
         {"meta_steps": 3000, "meta_batch": 16, "min_shots": 1, "max_shots": 20, "query_shots": 40},
         (1, 5, 20),
     ),
@@ -80,6 +84,7 @@ FAMILIES: dict[str, Family] = {
         _recorded,
         True,
         "cnp",
+        50,
         {"meta_steps": 1500, "meta_batch": 16, "min_shots": 4, "max_shots": 200, "query_shots": 100},
         (20, 100),
     ),
@@ -87,6 +92,7 @@ FAMILIES: dict[str, Family] = {
         _overcooked,
         False,
         "maml",
+        50,
         {"meta_steps": 1400, "meta_batch": 16, "min_shots": 4, "max_shots": 500, "query_shots": 150},
         (20, 100, 500),
     ),

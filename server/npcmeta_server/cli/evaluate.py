@@ -16,7 +16,7 @@ from rich.table import Table
 from npcmeta import evaluate as scoring
 from npcmeta import tasks
 from npcmeta.archetype import Archetype, build_learner, draw_state_noise, load_archetype
-from npcmeta.types import NamedTasks, TaskFamily
+from npcmeta.types import BehaviorSpec, NamedTasks, TaskFamily
 
 
 class Contender(NamedTuple):
@@ -120,11 +120,10 @@ def evaluation_family(archetypes: list[Archetype], data: Path | None, include_tr
     """
     first = archetypes[0]
     for other in archetypes[1:]:
-        if (other.spec, other.family, other.split.get("seed")) != (first.spec, first.family, first.split.get("seed")):
+        if _kind(other) != _kind(first):
             raise ValueError(
-                f'"{other.name}" ({other.family}, split {other.split.get("seed")}, {other.spec}) cannot be compared with '
-                f'"{first.name}" ({first.family}, split {first.split.get("seed")}, {first.spec}); expected the same '
-                "family, split and spec"
+                f'"{other.name}" cannot be compared with "{first.name}": family, split and spec are {_kind(other)}, '
+                f"expected {_kind(first)}"
             )
     if data is None:
         if tasks.find(first.family).needs_data:
@@ -134,6 +133,10 @@ def evaluation_family(archetypes: list[Archetype], data: Path | None, include_tr
 
     trained = {} if include_trained else seen_by(archetypes)
     return recorded.evaluation_family(data, first.spec, trained=trained)
+
+
+def _kind(archetype: Archetype) -> tuple[str, int, BehaviorSpec]:
+    return archetype.family, archetype.split["seed"], archetype.spec
 
 
 def seen_by(archetypes: list[Archetype]) -> dict[str, str]:

@@ -28,7 +28,11 @@ from npcmeta_server.gen.npcmeta.v1 import (
 )
 
 Watch = Callable[[adapt_pb2.AdaptResponse], None]
-KINDS = {np.dtype(np.float32): tensor_pb2.FLOAT32, np.dtype(np.int64): tensor_pb2.INT64, np.dtype(bool): tensor_pb2.BOOL}
+KINDS = {
+    np.dtype(np.float32): tensor_pb2.FLOAT32,
+    np.dtype(np.int64): tensor_pb2.INT64,
+    np.dtype(bool): tensor_pb2.BOOL,
+}
 
 
 class Frame(NamedTuple):

@@ -74,6 +74,7 @@ def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
     name = html.escape(title)
     text = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>{name}</h1>{"".join(parts)}</html>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
+        f"<h1>{name}</h1>{''.join(parts)}</html>"
     )
     path.write_text(text, encoding="utf-8")

@@ -1,0 +1,184 @@
+"""`npcmeta demo`: the main job, end to end, on an embedded default."""
+
+from __future__ import annotations
+
+import asyncio
+import json as jsonlib
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc.aio
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from npcmeta import tasks
+from npcmeta.archetype import Archetype, load_archetype
+from npcmeta.types import Params
+from npcmeta_server.cli.fitting import fit
+from npcmeta_server.cli.train import copy_as_baseline, plan
+from npcmeta_server.demo import cast as casting
+from npcmeta_server.demo import closed_loop, host, scenes, scores
+from npcmeta_server.demo.cast import DEMONSTRATIONS, Cast
+from npcmeta_server.demo.closed_loop import ClosedLoop, Contestant
+from npcmeta_server.demo.scenes import Live
+from npcmeta_server.report.demo import Story, write_report
+
+CHARACTERS_EXPORTED = 3
+
+
+class Served(NamedTuple):
+    """What came back from the server."""
+
+    states: dict[int, Params]  # by number of demonstrations, a row for each character
+    adaptation_ms: list[float]
+    live: Live | None
+    assets: list[Path]
+
+
+def demo(
+    family: str = "arena",
+    json: Path | None = None,
+    out: Path = Path("npcmeta-demo"),
+    minutes: float = 1.25,
+    seed: int = 0,
+) -> None:
+    """Meta-train a small archetype, serve it, adapt NPCs from demonstrations, act, measure, export and report.
+
+    Args:
+        family: Task family: arena, character, overcooked or sinusoid. The arena alone has a closed loop.
+        json: Where to write the numbers.
+        out: Folder for everything that is made.
+        minutes: Training time; the baseline is trained beside it for as long.
+        seed: Fixes all randomness but what depends on time.
+    """
+    started, console = time.monotonic(), Console()
+    torch.set_num_threads(1)
+    if tasks.find(family).needs_data:
+        raise ValueError(f'the demo brings its own tasks, and "{family}" needs recordings: use npcmeta train --data')
+    folder = out / "archetypes" / family
+    train(family, folder, minutes, seed, console)
+    archetype, baseline = (load_archetype(folder / f"{name}.safetensors") for name in ("archetype", "baseline"))
+    cast = casting.gather(family, archetype.split["seed"])
+    console.rule("2  A game adapts NPCs over gRPC, and plays")
+    served = asyncio.run(play_the_game(archetype, cast, out, console))
+    console.rule("3  How much of each character was caught")
+    tuned = scores.fine_tune(baseline, cast)
+    loop = measure(folder, cast, served.states, tuned, console) if family == "arena" else None
+    rows = scores.character_rows(cast, archetype, served.states, tuned, loop)
+    console.print(result_table(rows, loop))
+    story = Story(archetype, cast.names, rows, loop, served.live, served.adaptation_ms, served.assets, out)
+    report = write_report(story, out / "report.html")
+    finish(rows, loop, served.assets, report, json, started, console)
+
+
+def train(family: str, folder: Path, minutes: float, seed: int, console: Console) -> None:
+    """Meta-trains the archetype and its baseline side by side."""
+    console.rule(f"1  Meta-training an archetype and its baseline: {family}, {minutes:g} minutes")
+    jobs = plan(family, folder, None, None, None, minutes, seed, 0, family, (), True)
+    folder.mkdir(parents=True, exist_ok=True)
+    fit(jobs, console)
+    if jobs[0].draft.learner_name == "finetune":
+        copy_as_baseline(jobs[0].path, folder / "baseline.safetensors")
+
+
+async def play_the_game(archetype: Archetype, cast: Cast, out: Path, console: Console) -> Served:
+    """Starts the server and does all that a game does with it."""
+    store = out / "npcmeta.db"
+    for old in (store, *(store.with_name(store.name + end) for end in ("-wal", "-shm"))):
+        old.unlink(missing_ok=True)
+    name = f"archetypes/{archetype.name}"
+    with host.server(out / "archetypes", store, out / "server.log") as address:
+        console.print(f"  npcmeta serve listens on {address.grpc} (gRPC) and {address.http} (gRPC-Web, Connect)")
+        async with grpc.aio.insecure_channel(address.grpc) as channel:
+            milliseconds = await scenes.adapt_all(channel, name, cast, console)
+            most = max(DEMONSTRATIONS)
+            console.print(
+                f"  adapting from {most} demonstrations ({most * cast.examples} examples) until committed on disk: "
+                f"{np.median(milliseconds):.0f} ms (median)"
+            )
+            states = {count: await scenes.fetch_states(channel, cast, count) for count in DEMONSTRATIONS}
+            live = await scenes.act_live(channel, name, cast) if archetype.family == "arena" else None
+            wanted = {f"{name}/assets/policy": f"{archetype.name}.policy.onnx"}
+            for character in range(min(CHARACTERS_EXPORTED, len(cast.names))):
+                npc = cast.npc(character, most)
+                wanted[f"npcs/{npc}/assets/ort"] = f"{npc}.ort.onnx"
+            assets = await scenes.fetch_assets(channel, wanted, out / "assets")
+    if live is not None:
+        console.print(
+            f"  played {len(live.milliseconds)} frames at 10 Hz with {live.npcs} NPCs: round trip "
+            f"{np.median(live.milliseconds):.1f} ms median, {np.quantile(live.milliseconds, 0.99):.1f} ms p99, "
+            f"{live.late} late; an NPC adapted meanwhile changed its behaviour in frame {live.swapped_at}"
+        )
+    return Served(states, milliseconds, live, assets)
+
+
+def measure(
+    folder: Path, cast: Cast, states: dict[int, Params], tuned: scores.Baseline, console: Console
+) -> ClosedLoop:
+    """Plays everybody in the arena: adapted, fine-tuned, average, ceiling and expert."""
+    files = {name: folder / f"{name}.safetensors" for name in ("archetype", "baseline")}
+    contestants = {"average": Contestant(files["baseline"], tuned.states[0])}
+    contestants |= {f"adapted {k}": Contestant(files["archetype"], states[k]) for k in DEMONSTRATIONS}
+    contestants |= {f"finetune {k}": Contestant(files["baseline"], tuned.states[k]) for k in DEMONSTRATIONS if k}
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("  playing 64 arenas with every character", total=1.0)
+        return closed_loop.measure(
+            cast.family.personalities[: len(cast.names)],  # type: ignore[attr-defined]
+            contestants,
+            files["baseline"],
+            [0, 64],
+            lambda done: progress.update(bar, completed=done),
+        )
+
+
+def result_table(rows: list[dict[str, Any]], loop: ClosedLoop | None) -> Table:
+    """The demo's table: every number of demonstrations, beside the average policy, fine-tuning, ceiling and expert."""
+    count = len({row["name"] for row in rows})
+    table = Table(title=f"{count} held-out characters")
+    for column in ("", "NLL", "NLL, fine-tuned", "gap closed", "gap closed, fine-tuned"):
+        table.add_column(column, justify="left" if not column else "right")
+    table.add_row("average policy", f"{scores.mean(rows, 'nll_average', 0):.3f}", "", "0 %" if loop else "-", "")
+    for k in DEMONSTRATIONS:
+        label = f"{k} demonstration{'s' * (k != 1)}" if k else "zero-shot"
+        table.add_row(
+            label,
+            f"{scores.mean(rows, 'nll', k):.3f}",
+            f"{scores.mean(rows, 'nll_finetune', k):.3f}" if k else "",
+            f"{100 * loop.gap_closed[f'adapted {k}']:.0f} %" if loop else "-",
+            f"{100 * loop.gap_closed[f'finetune {k}']:.0f} %" if loop and k else "",
+        )
+    if loop:
+        table.add_row("imitation ceiling (50,000 steps)", "", "", f"{100 * loop.gap_closed['ceiling']:.0f} %", "")
+        table.add_row("expert", "", "", "100 %", "")
+    return table
+
+
+def finish(
+    rows: list[dict[str, Any]],
+    loop: ClosedLoop | None,
+    assets: list[Path],
+    report: Path,
+    json: Path | None,
+    started: float,
+    console: Console,
+) -> None:
+    """Names everything that was made."""
+    seconds = time.monotonic() - started
+    if json is not None:
+        result = {
+            "characters": rows,
+            "summary": scores.summary(loop),
+            "assets": [str(path) for path in assets],
+            "report": str(report),
+            "seconds": seconds,
+        }
+        json.write_text(jsonlib.dumps(result, indent=1))
+    for path in assets:
+        console.print(f"  asset   {path}", highlight=False)
+    console.print(f"  report  [bold]{report}[/]", highlight=False)
+    console.print(f"  done in {seconds:.0f} seconds", highlight=False)

@@ -1,0 +1,72 @@
+"""Runs `npcmeta serve` as the game's neighbour: a real server in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+START_SECONDS = 90.0
+
+
+class Address(NamedTuple):
+    """Where the server listens, on this machine."""
+
+    grpc: str
+    http: str
+
+
+@contextlib.contextmanager
+def server(archetypes: Path, store: Path, log: Path) -> Iterator[Address]:
+    """Starts a server over a folder of archetypes, waits until it is healthy, and stops it at the end.
+
+    Raises:
+        RuntimeError: If it does not become healthy; the message names its log.
+    """
+    port, http_port = _free_port(), _free_port()
+    command = [sys.executable, "-m", "npcmeta_server.cli", "serve", "--archetypes", str(archetypes),
+               "--store", f"sqlite:///{store}", "--port", str(port), "--http-port", str(http_port)]  # fmt: skip
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            address = Address(f"127.0.0.1:{port}", f"http://127.0.0.1:{http_port}")
+            _wait_until_healthy(process, address, log)
+            yield address
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], address: Address, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    with grpc.insecure_channel(address.grpc) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                answer = health.Check(health_pb2.HealthCheckRequest(), timeout=1.0)
+            except grpc.RpcError:
+                time.sleep(0.1)
+                continue
+            if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                return
+            time.sleep(0.1)
+    raise RuntimeError(f"the server did not become healthy within {START_SECONDS:.0f} seconds; its log is {log}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
