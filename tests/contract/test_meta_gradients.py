@@ -1,0 +1,70 @@
+"""Meta-gradients in float64: differentiating through the inner loop must agree with differences and definitions."""
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from npcmeta.evaluate import support_nll
+from npcmeta.learners import LEARNERS
+from npcmeta.types import Examples, Params, Task
+from tests import toys
+from tests.contract.cases import Case, build_case
+
+FIRST_ORDER = ("fomaml",)
+"""Learners that leave out second derivatives on purpose: their meta-gradient is not that of their meta-loss."""
+EXACT = [name for name in LEARNERS if name not in FIRST_ORDER]
+
+
+def meta_gradient(case: Case, meta: Params, kind: str) -> Params:
+    leaves = {key: value.clone().requires_grad_() for key, value in meta.items()}
+    loss, _ = case.learner.meta_loss(leaves, ragged_task(kind), Generator().manual_seed(0))
+    gradients = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+    return dict(zip(leaves, gradients, strict=True))
+
+
+def ragged_task(kind: str) -> Task:
+    task = toys.double_task(toys.draw_task(kind, 3, 6, query_shots=8))
+    weight = (torch.arange(6) < torch.tensor([[0], [2], [6]])).double()
+    return task._replace(support=task.support._replace(weight=weight))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_meta_gradient_is_the_slope_of_the_meta_loss(name: str, kind: str) -> None:
+    case = build_case(name, kind)
+    meta = toys.double_params(case.trained)
+    task, gradients, width = ragged_task(kind), meta_gradient(case, meta, kind), 1e-5
+    for number, (key, value) in enumerate(meta.items()):
+        direction = torch.randn(value.shape, generator=Generator().manual_seed(number), dtype=torch.float64)
+
+        def loss_at(amount: float, key: str = key, direction: Tensor = direction) -> Tensor:
+            moved = meta | {key: meta[key] + amount * direction}
+            return case.learner.meta_loss(moved, task, Generator().manual_seed(0))[0].detach()
+
+        slope = (loss_at(width) - loss_at(-width)) / (2 * width)
+        torch.testing.assert_close((gradients[key] * direction).sum(), slope, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", FIRST_ORDER)
+def test_first_order_gradient_is_the_one_at_the_adapted_weights(name: str, kind: str) -> None:
+    case = build_case(name, kind)
+    meta, task = toys.double_params(case.trained), ragged_task(kind)
+    adapted = case.learner.update(meta, case.begin(3, meta), task.support)
+    share = case.settings.unadapted_share  # type: ignore[attr-defined]
+    at_adapted = query_gradient(case, adapted, task.query)
+    at_start = query_gradient(case, case.begin(3, meta), task.query)
+    expected = {key: (at_adapted[key] + share * at_start[key]).sum(0) for key in meta}
+    toys.assert_close(meta_gradient(case, meta, kind), expected, 1e-10)
+
+
+def query_gradient(case: Case, state: Params, query: Examples) -> Params:
+    leaves = {key: value.detach().clone().requires_grad_() for key, value in state.items()}
+    loss = support_nll(case.learner, case.trained, leaves, query).mean()
+    return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+
+
+def test_second_derivatives_matter(kind: str) -> None:
+    """Otherwise the tests above could not tell MAML from its first-order form."""
+    full, first = build_case("maml", kind), build_case("fomaml", kind)
+    meta = toys.double_params(full.trained)
+    with_second, without = meta_gradient(full, meta, kind), meta_gradient(first, meta, kind)
+    assert any((with_second[key] - without[key]).abs().max() > 1e-3 for key in meta)
