@@ -7,9 +7,8 @@ time (patience, reaction) is read off the observed times since events, so whoeve
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npcmeta.tasks.arena.geometry import Bools, Floats
+from npcmeta.tasks.arena.geometry import Bools, Floats, Integers
 from npcmeta.tasks.arena.observe import FEATURES, RANGE
 from npcmeta.tasks.arena.personality import TRAITS
 from npcmeta.tasks.arena.state import ATTACK, BLOCK, CALL, CHOICES, INTERACT, REACH
@@ -32,7 +31,7 @@ def draw_noise(rng: np.random.Generator, rows: int) -> Floats:
     return np.concatenate([normal, gumbel], 1)
 
 
-def act(observation: Floats, mask: Bools, personality: Floats, noise: Floats) -> tuple[Floats, NDArray[np.int64]]:
+def act(observation: Floats, mask: Bools, personality: Floats, noise: Floats) -> tuple[Floats, Integers]:
     """What characters do: the move [A, 2] in [-1, 1] and the choice [A].
 
     Args:
@@ -115,7 +114,7 @@ def _alert(seen: Named, traits: Named) -> Floats:
     return seen["threat_visible"] * _after(_seconds(seen, "threat_appeared"), delay)
 
 
-def _circle(seen: Named, name: str, radius: Floats, turn: Floats) -> Floats:
+def _circle(seen: Named, name: str, radius: Floats | np.floating, turn: Floats) -> Floats:
     """Keeps `radius` metres from a place while circling it; `turn` from -1 to 1 is which way and how fast."""
     x, y = seen[f"{name}_x"], seen[f"{name}_y"]
     inward = np.clip((seen[f"{name}_distance"] * RANGE - radius) / np.float32(1.5), -1, 1)
@@ -140,10 +139,10 @@ def _after(seconds: Floats, delay: Floats) -> Floats:
     return _sigmoid((seconds - delay) / np.float32(0.12))
 
 
-def _more(a: Floats, b: Floats) -> Floats:
+def _more(a: Floats | np.floating, b: Floats | np.floating) -> Floats:
     """1 when a is clearly more than b, 0 when clearly less."""
     return _sigmoid(np.float32(10) * (a - b))
 
 
-def _sigmoid(x: Floats) -> Floats:
+def _sigmoid(x: Floats | np.floating) -> Floats:
     return np.float32(0.5) + np.float32(0.5) * np.tanh(np.float32(0.5) * x)

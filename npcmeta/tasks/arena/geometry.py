@@ -6,13 +6,14 @@ Arrays have the arenas on their last axis, so that numpy's inner loops run over 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
+# The names tell the reader which elements are meant; numpy's own types for that do not survive arithmetic.
+Floats = np.ndarray  # float32
+Integers = np.ndarray  # int64 unless said otherwise
+Bools = np.ndarray
 
 
-def uniform(seed: NDArray[np.uint32], moment: NDArray[np.int32], size: int, salt: int = 0) -> Floats:
+def uniform(seed: Integers, moment: Integers, size: int, salt: int = 0) -> Floats:
     """Random numbers in [0, 1) that depend on (seed, moment, salt, row) alone, so a step needs no generator.
 
     Args:
@@ -29,7 +30,7 @@ def uniform(seed: NDArray[np.uint32], moment: NDArray[np.int32], size: int, salt
     return (bits >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)
 
 
-def _mix(bits: NDArray[np.uint32]) -> NDArray[np.uint32]:
+def _mix(bits: Integers) -> Integers:
     bits = (bits ^ (bits >> np.uint32(16))) * np.uint32(0x7FEB352D)
     bits = (bits ^ (bits >> np.uint32(15))) * np.uint32(0x846CA68B)
     return bits ^ (bits >> np.uint32(16))
@@ -81,6 +82,16 @@ def push_out(x: Floats, y: Floats, cover: Floats, radius: float) -> tuple[Floats
     return x, y
 
 
-def pick(values: Floats, index: NDArray[np.intp]) -> Floats:
+def pick(values: Floats, index: Integers) -> Floats:
     """`values[index[a], a]` for every arena a; values [E, A], index [A]."""
-    return np.take_along_axis(values, index[None], 0)[0]
+    return values[index, np.arange(len(index))]
+
+
+def nearest(distance: Floats) -> tuple[Integers, Floats]:
+    """Index and value of the smallest along the first axis; comparisons, as numpy's argmin is slow on a short axis."""
+    index, least = np.zeros(distance.shape[1:], np.int64), distance[0]
+    for candidate in range(1, len(distance)):
+        closer = distance[candidate] < least
+        index = np.where(closer, candidate, index)
+        least = np.minimum(least, distance[candidate])
+    return index, least

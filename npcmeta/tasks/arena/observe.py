@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from npcmeta.tasks.arena import geometry
-from npcmeta.tasks.arena.geometry import Floats, pick
+from npcmeta.tasks.arena.geometry import Floats, nearest, pick
 from npcmeta.tasks.arena.state import (
     ALLIES,
     BLOCK,
@@ -92,7 +92,7 @@ def _write_threats(out: Floats, state: State) -> None:
     arenas = np.arange(len(state.seed))
     distance = geometry.length(state.x[THREATS] - state.x[NPC], state.y[THREATS] - state.y[NPC])
     distance = np.where(state.visible, distance, np.float32(1e3))
-    first = distance.argmin(0)
+    first, _ = nearest(distance)
     _write_place(out, "threat", state, state.last_threat[0], state.last_threat[1])
     at = INDEX["threat_x"]
     visible = out[at + 3]
@@ -101,8 +101,8 @@ def _write_threats(out: Floats, state: State) -> None:
     out[at + 5] = state.windup[first, arenas] * visible / np.float32(WINDUP_RANGE)
 
     distance[first, arenas] = 1e3
-    second = distance.argmin(0)
-    seen = pick(distance, second) < 1e3
+    second, second_distance = nearest(distance)
+    seen = second_distance < 1e3
     _write_place(out, "second_threat", state, state.x[4 + second, arenas], state.y[4 + second, arenas])
     at = INDEX["second_threat_x"]
     out[at : at + 2] *= seen
@@ -116,9 +116,9 @@ def _write_ally_and_item(out: Floats, state: State) -> None:
     """The nearest ally, and the nearest item."""
     arenas = np.arange(len(state.seed))
     distance = geometry.length(state.x[ALLIES] - state.x[NPC], state.y[ALLIES] - state.y[NPC])
-    ally = 2 + distance.argmin(0)
+    ally = 2 + nearest(distance)[0]
     _write_place(out, "ally", state, state.x[ally, arenas], state.y[ally, arenas])
-    item = item_distance(state).argmin(0)
+    item, _ = nearest(item_distance(state))
     _write_place(out, "item", state, state.item[0, item, arenas], state.item[1, item, arenas])
 
 
@@ -128,8 +128,8 @@ def _write_hiding(out: Floats, state: State) -> None:
     away_x, away_y, _ = geometry.direction(state.cover[0] - threat_x, state.cover[1] - threat_y)
     behind = np.float32(COVER_RADIUS + HIDING_DISTANCE)
     x, y = state.cover[0] + away_x * behind, state.cover[1] + away_y * behind
-    nearest = geometry.length(x - state.x[NPC], y - state.y[NPC]).argmin(0)
-    _write_place(out, "hiding", state, pick(x, nearest), pick(y, nearest))
+    closest, _ = nearest(geometry.length(x - state.x[NPC], y - state.y[NPC]))
+    _write_place(out, "hiding", state, pick(x, closest), pick(y, closest))
     out[INDEX["in_cover"]] = in_cover(state)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from npcmeta.tasks.arena import geometry
-from npcmeta.tasks.arena.geometry import Bools, Floats, pick
+from npcmeta.tasks.arena.geometry import Bools, Floats, Integers, nearest, pick
 from npcmeta.tasks.arena.state import (
     BLOCK_SECONDS,
     COVER_RADIUS,
@@ -18,6 +18,7 @@ from npcmeta.tasks.arena.state import (
     HALF_SIZE,
     NPC,
     PLAYER,
+    READY,
     SECONDS,
     SINCE_BLOCK,
     SINCE_CALL,
@@ -60,51 +61,45 @@ def _gaps(state: State) -> Floats:
     return geometry.length(off_x, off_y)
 
 
-def _prey(state: State, gap: Floats) -> np.ndarray:
+def _prey(state: State, gap: Floats) -> Integers:
     """Whom each threat is after, [3, A]: the nearest who stands; the NPC only when seen. -1 = nobody."""
     wish = np.where((state.health[FRIENDS] > 0.12)[None], gap, np.float32(99))
     wish[:, NPC] = np.where(state.visible, wish[:, NPC] - 1, np.float32(99))
-    prey = wish.argmin(1)
-    near = np.take_along_axis(wish, prey[:, None], 1)[:, 0] < HUNTING_RANGE
+    prey, distance = nearest(wish.swapaxes(0, 1))
     mood = geometry.uniform(state.seed, (state.tick + 30) // 60 + 100 * state.episode, 3, salt=6)
-    return np.where(near & (state.absent <= 0) & (mood > RESTING), prey, -1)
+    return np.where((distance < HUNTING_RANGE) & (state.absent <= 0) & (mood > RESTING), prey, -1)
 
 
-def _walk(state: State, gap: Floats, prey: np.ndarray) -> tuple[Floats, Floats]:
+def _walk(state: State, gap: Floats, prey: Integers) -> tuple[Floats, Floats]:
     """Velocities of agents 1 to 6 in metres a second, [6, A] each."""
     goal_x, goal_y = _waypoints(state)
-    speed = np.full_like(goal_x, 2.2)
     stop = np.full_like(goal_x, 0.3)
-    mood = geometry.uniform(state.seed, state.tick // 70 + 100 * state.episode, 1, salt=5)[0]
-    quarry = np.where(state.absent[:, None] > 0, np.float32(99), gap).argmin(0)  # nearest threat of each friend [4, A]
-
-    fights = np.stack([mood > 0.45, *(_gap_to_nearest(gap, quarry, who) < 4.5 for who in (2, 3))])
-    for row, who in enumerate((1, 2, 3)):
-        place_x, place_y = pick(state.x[THREATS], quarry[who]), pick(state.y[THREATS], quarry[who])
-        goal_x[row] = np.where(fights[row], place_x, goal_x[row])
-        goal_y[row] = np.where(fights[row], place_y, goal_y[row])
-        stop[row] = np.where(fights[row], np.float32(1.8), stop[row])
-    called = state.since[SINCE_CALL] < 3
-    goal_x[1:3] = np.where(called, state.x[NPC], goal_x[1:3])
-    goal_y[1:3] = np.where(called, state.y[NPC], goal_y[1:3])
-    stop[1:3] = np.where(called, np.float32(1.5), stop[1:3])
+    speed = np.empty_like(goal_x)
+    _send_friends(state, gap, goal_x, goal_y, stop)
     speed[0:3] = np.where(state.health[1:4] < HURT, 0, np.float32(2.6))
-
-    arenas = np.arange(prey.shape[1])
-    hunts = prey >= 0
+    arenas, hunts = np.arange(prey.shape[1]), prey >= 0
     goal_x[3:] = np.where(hunts, state.x[np.maximum(prey, 0), arenas], goal_x[3:])
     goal_y[3:] = np.where(hunts, state.y[np.maximum(prey, 0), arenas], goal_y[3:])
     stop[3:] = np.where(hunts, np.float32(1.1), stop[3:])
     speed[3:] = np.where((state.windup > 0) | (state.absent > 0), 0, np.float32(2.1))
-
     to_x, to_y, distance = geometry.direction(goal_x - state.x[PLAYER:], goal_y - state.y[PLAYER:])
     pace = speed * np.clip(2 * (distance - stop), 0, 1)
     return to_x * pace, to_y * pace
 
 
-def _gap_to_nearest(gap: Floats, quarry: np.ndarray, who: int) -> Floats:
-    """Distance of one friend to the threat nearest to it, [A]."""
-    return pick(gap[:, who], quarry[who])
+def _send_friends(state: State, gap: Floats, goal_x: Floats, goal_y: Floats, stop: Floats) -> None:
+    """Rewrites the goals [6, A] of the player and the allies: to a fight, or to the NPC that called."""
+    mood = geometry.uniform(state.seed, state.tick // 70 + 100 * state.episode, 1, salt=5)[0]
+    foe, distance = nearest(np.where(state.absent[:, None] > 0, np.float32(99), gap))
+    for row, who in enumerate((1, 2, 3)):
+        fights = mood > 0.45 if who == PLAYER else distance[who] < 4.5
+        goal_x[row] = np.where(fights, pick(state.x[THREATS], foe[who]), goal_x[row])
+        goal_y[row] = np.where(fights, pick(state.y[THREATS], foe[who]), goal_y[row])
+        stop[row] = np.where(fights, np.float32(1.8), stop[row])
+    called = state.since[SINCE_CALL] < 3
+    goal_x[1:3] = np.where(called, state.x[NPC], goal_x[1:3])
+    goal_y[1:3] = np.where(called, state.y[NPC], goal_y[1:3])
+    stop[1:3] = np.where(called, np.float32(1.5), stop[1:3])
 
 
 def _waypoints(state: State) -> tuple[Floats, Floats]:
@@ -122,9 +117,8 @@ def _waypoints(state: State) -> tuple[Floats, Floats]:
 def _friends_fight(state: State, gap: Floats) -> State:
     """The player and the allies hit the threats within their reach."""
     reach = np.where(state.absent[:, None] > 0, np.float32(99), gap)[:, PLAYER:]
-    quarry = reach.argmin(0)
-    near = np.take_along_axis(reach, quarry[None], 0)[0] < FRIEND_RANGE
-    hits = near & (state.cooldown[1:4] <= 0) & (state.health[1:4] >= HURT)
+    quarry, distance = nearest(reach)
+    hits = (distance < FRIEND_RANGE) & (state.cooldown[1:4] < READY) & (state.health[1:4] >= HURT)
     health, cooldown = state.health.copy(), state.cooldown.copy()
     for threat in range(3):
         damage = np.float32(FRIEND_DAMAGE) * (hits & (quarry == threat)).sum(0, dtype=np.float32)
@@ -133,21 +127,21 @@ def _friends_fight(state: State, gap: Floats) -> State:
     return state._replace(health=health, cooldown=cooldown)
 
 
-def _strike(state: State, gap: Floats, prey: np.ndarray) -> State:
+def _strike(state: State, gap: Floats, prey: Integers) -> State:
     """Threats wind up, and their blows fall on whom they hunt, if still in range."""
     distance = np.take_along_axis(gap, np.maximum(prey, 0)[:, None], 1)[:, 0]
     there = (prey >= 0) & (state.absent <= 0)
-    falls = (state.windup > 0) & (state.windup <= SECONDS * np.float32(1.01))
-    begins = there & (distance < STRIKE_RANGE) & (state.windup <= 0) & (state.cooldown[THREATS] <= 0)
+    falls = (state.windup > 0) & (state.windup < SECONDS + READY)
+    begins = there & (distance < STRIKE_RANGE) & (state.windup <= 0) & (state.cooldown[THREATS] < READY)
     hits = falls & there & (distance < STRIKE_RANGE + 0.6)
     windup = np.where(begins, np.float32(WINDUP_SECONDS), np.maximum(state.windup - SECONDS, 0))
-    windup = np.where(there, windup, 0).astype(np.float32)
+    windup = np.where(there & ~falls, windup, 0).astype(np.float32)
     cooldown = state.cooldown.copy()
     cooldown[THREATS] = np.where(falls, np.float32(1.0), cooldown[THREATS])
     return _wound(state._replace(windup=windup, cooldown=cooldown), hits, prey)
 
 
-def _wound(state: State, hits: Bools, prey: np.ndarray) -> State:
+def _wound(state: State, hits: Bools, prey: Integers) -> State:
     """Takes health from those who were hit; a block keeps off most of it."""
     health, since = state.health.copy(), state.since.copy()
     blocked = np.where(state.since[SINCE_BLOCK] < BLOCK_SECONDS, np.float32(0.15), np.float32(1))

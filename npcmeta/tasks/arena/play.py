@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npcmeta.tasks.arena import expert, statistics, world
-from npcmeta.tasks.arena.geometry import Bools, Floats
+from npcmeta.tasks.arena.geometry import Bools, Floats, Integers
 from npcmeta.tasks.arena.observe import observe
 from npcmeta.tasks.arena.state import ALLIES, COVER_RADIUS, HALF_SIZE, NPC, PLAYER, THREATS, State, action_mask, reset
 
 ARENAS = 64
 TICKS = 300
 
-Policy = Callable[[Floats, Bools, int], tuple[Floats, NDArray[np.int64]]]
+Policy = Callable[[Floats, Bools, int], tuple[Floats, Integers]]
 """(observation [M, O], action mask [M, 5], tick) -> (moves [M, 2], choices [M]).
 
 M = characters * arenas rows, character-major: row `c * arenas + a` is character c in arena a.
@@ -33,7 +32,7 @@ class Trajectory(NamedTuple):
     threat_present: Bools  # [L, 3] False while a beaten threat is away
     items: Floats  # [L, 3, 2]
     health: Floats  # [L] of the NPC
-    choice: NDArray[np.int64]  # [L] index into `state.CHOICES`
+    choice: Integers  # [L] index into `state.CHOICES`
     post: Floats  # [2]
     covers: Floats  # [4, 2]
     cover_radius: float
@@ -43,8 +42,8 @@ class Trajectory(NamedTuple):
 class Played(NamedTuple):
     """How T characters were played."""
 
-    quantities: NDArray[np.float64]  # [T, 17] means of `statistics.QUANTITIES`
-    game_return: NDArray[np.float64]  # [T] mean over arenas of the summed reward
+    quantities: np.ndarray  # [T, 17] means of `statistics.QUANTITIES`
+    game_return: np.ndarray  # [T] mean over arenas of the summed reward
     trajectories: dict[int, Trajectory]  # by watched row
 
 
@@ -52,10 +51,10 @@ class Reference(NamedTuple):
     """The experts' own play, to measure policies against."""
 
     personality: Floats  # [T, 12]
-    quantities: NDArray[np.float64]  # [T, 17]
-    game_return: NDArray[np.float64]  # [T]
-    spread: NDArray[np.float64]  # [17] standard deviation between characters
-    noise_floor: NDArray[np.float64]  # [T] the experts' difference from themselves on other seeds
+    quantities: np.ndarray  # [T, 17]
+    game_return: np.ndarray  # [T]
+    spread: np.ndarray  # [17] standard deviation between characters
+    noise_floor: np.ndarray  # [T] the experts' difference from themselves on other seeds
     arenas: int
     ticks: int
     seed: int
@@ -101,7 +100,7 @@ def expert_policy(personality: Floats, *, arenas: int = ARENAS, seed: int = 0) -
     rng = np.random.default_rng([23, seed])
     rows = np.repeat(personality, arenas, 0)
 
-    def policy(observation: Floats, mask: Bools, tick: int) -> tuple[Floats, NDArray[np.int64]]:
+    def policy(observation: Floats, mask: Bools, tick: int) -> tuple[Floats, Integers]:
         return expert.act(observation, mask, rows, expert.draw_noise(rng, len(rows)))
 
     return policy

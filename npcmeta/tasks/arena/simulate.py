@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npcmeta.tasks.arena import expert, world
-from npcmeta.tasks.arena.geometry import Bools, Floats
+from npcmeta.tasks.arena.geometry import Bools, Floats, Integers
 from npcmeta.tasks.arena.observe import OBSERVATION_SIZE, observe
-from npcmeta.tasks.arena.state import ACTION, action_mask, reset_from_seeds
+from npcmeta.tasks.arena.state import ACTION, action_mask, reset
 
 WARM_UP_TICKS = 20
 """Steps before the record begins, so that it does not begin with made-up times since events."""
@@ -26,7 +25,7 @@ class Recording(NamedTuple):
 
     observation: Floats  # [R, L, O]
     move: Floats  # [R, L, 2]
-    choice: NDArray[np.int64]  # [R, L]
+    choice: Integers  # [R, L]
     action_mask: Bools  # [R, L, 5] what was allowed at that step
 
 
@@ -58,7 +57,7 @@ def record(personality: Floats, steps: int, seed: int, progress: Progress | None
 def _fill(kept: Recording, personality: Floats, rng: np.random.Generator) -> None:
     """Plays one batch of arenas and writes every step into `kept`."""
     rows, steps = kept.choice.shape
-    state = reset_from_seeds(rng.integers(0, 2**32, rows, dtype=np.uint32))
+    state = reset(rng, rows)
     for tick in range(-WARM_UP_TICKS, steps):
         seen, mask = observe(state), action_mask(state)
         move, choice = expert.act(seen, mask, personality, expert.draw_noise(rng, rows))

@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npcmeta.tasks.arena import geometry
-from npcmeta.tasks.arena.geometry import Bools, Floats, pick
+from npcmeta.tasks.arena.geometry import Bools, Floats, Integers, nearest
 from npcmeta.types import ActionSpec
 
 TICK_RATE_HZ = 10.0
@@ -32,6 +31,8 @@ SINCE_ATTACK, SINCE_BLOCK, SINCE_CALL, SINCE_INTERACT, SINCE_HIT, SINCE_SEEN, SI
 )
 MAX_SINCE = 10.0
 
+READY = np.float32(0.5) * SECONDS
+"""Less than this left of a cooldown is nothing: time runs in ticks, and float32 leaves crumbs."""
 NPC_SPEED = 4.0  # metres a second
 COVER_RADIUS = 1.1
 SIGHT = 11.0
@@ -45,9 +46,9 @@ STAMINA_COST = {ATTACK: 0.07, BLOCK: 0.06}
 class State(NamedTuple):
     """A arenas. Agents: 0 the NPC, 1 the player, 2-3 allies, 4-6 threats. Metres and seconds."""
 
-    seed: NDArray[np.uint32]  # [A]
-    tick: NDArray[np.int32]  # [A] since the episode began
-    episode: NDArray[np.int32]  # [A]
+    seed: Integers  # [A] uint32
+    tick: Integers  # [A] int32 since the episode began
+    episode: Integers  # [A] int32
     x: Floats  # [7, A]
     y: Floats  # [7, A]
     health: Floats  # [7, A] in [0, 1]
@@ -64,7 +65,7 @@ class State(NamedTuple):
     last_threat: Floats  # [2, A] where the nearest visible threat is, or was when last seen
     since: Floats  # [8, A] since the events of `EVENTS`, at most `MAX_SINCE`
     move: Floats  # [2, A] the NPC's last move
-    choice: NDArray[np.int64]  # [A] the NPC's last choice
+    choice: Integers  # [A] the NPC's last choice
     reward: Floats  # [A] of the last step
 
 
@@ -73,7 +74,7 @@ def reset(rng: np.random.Generator, num_arenas: int) -> State:
     return reset_from_seeds(rng.integers(0, 2**32, num_arenas, dtype=np.uint32))
 
 
-def reset_from_seeds(seeds: NDArray[np.uint32], episode: NDArray[np.int32] | None = None) -> State:
+def reset_from_seeds(seeds: Integers, episode: Integers | None = None) -> State:
     """Begins one arena for each seed [A]; the same seed and episode give the same arena."""
     a = len(seeds)
     episode = np.zeros(a, np.int32) if episode is None else episode
@@ -100,21 +101,20 @@ def action_mask(state: State) -> Bools:
     """Which choices are allowed now, [A, 5]: cooldown, stamina, somebody in range, something to interact with."""
     mask = np.ones((len(CHOICES), len(state.seed)), bool)
     aim, distance = nearest_target(state)
-    mask[ATTACK] = (aim >= 0) & (distance < ATTACK_RANGE) & (state.cooldown[NPC] <= 0)
+    mask[ATTACK] = (aim >= 0) & (distance < ATTACK_RANGE) & (state.cooldown[NPC] < READY)
     mask[ATTACK] &= state.stamina >= STAMINA_COST[ATTACK]
-    mask[BLOCK] = (state.block_cooldown <= 0) & (state.stamina >= STAMINA_COST[BLOCK])
+    mask[BLOCK] = (state.block_cooldown < READY) & (state.stamina >= STAMINA_COST[BLOCK])
     mask[INTERACT] = (item_distance(state).min(0) < REACH) | can_help(state)
-    mask[CALL] = state.call_cooldown <= 0
+    mask[CALL] = state.call_cooldown < READY
     return np.ascontiguousarray(mask.T)
 
 
-def nearest_target(state: State) -> tuple[NDArray[np.int64], Floats]:
+def nearest_target(state: State) -> tuple[Integers, Floats]:
     """The nearest visible threat of every arena (0-2, or -1 without any) and its distance in metres."""
     distance = geometry.length(state.x[THREATS] - state.x[NPC], state.y[THREATS] - state.y[NPC])
     distance = np.where(state.visible, distance, np.float32(1e3))
-    aim = distance.argmin(0)
-    nearest = pick(distance, aim)
-    return np.where(nearest < 1e3, aim, -1), nearest
+    aim, least = nearest(distance)
+    return np.where(least < 1e3, aim, -1), least
 
 
 def item_distance(state: State) -> Floats:

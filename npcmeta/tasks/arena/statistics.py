@@ -6,7 +6,6 @@ Everything is computed from world states and actions alone, so a policy and the 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npcmeta.tasks.arena import geometry
 from npcmeta.tasks.arena.geometry import Bools, Floats
@@ -75,7 +74,7 @@ class Tally:
         self._put("attack_delay", np.minimum(waited, 4), after.choice == ATTACK)
         self._add_motion(before, after, calm)
 
-    def means(self, characters: int) -> NDArray[np.float64]:
+    def means(self, characters: int) -> np.ndarray:
         """Means of each character, [characters, quantities]; rows are character-major.
 
         What happens only at times (blows, retreats) is drawn towards a fixed value by 20 ticks' worth, so that
@@ -129,13 +128,13 @@ class Tally:
             self._walked[:] = 0
 
 
-def behaviour_difference(a: NDArray[np.float64], b: NDArray[np.float64], spread: NDArray[np.float64]) -> np.ndarray:
+def behaviour_difference(a: np.ndarray, b: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """Mean over the quantities of |a - b| / spread, for each character [T]; a and b are [T, quantities]."""
     difference: np.ndarray = (np.abs(a - b) / spread).mean(1)
     return difference
 
 
-def spread_between(means: NDArray[np.float64]) -> NDArray[np.float64]:
+def spread_between(means: np.ndarray) -> np.ndarray:
     """Standard deviation of each quantity between characters, from their means [T, quantities]."""
     return np.maximum(means.std(0), 1e-3)
 

@@ -8,10 +8,9 @@ block line of sight, and items to collect. `reset(rng, num_arenas) -> State` is 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npcmeta.tasks.arena import geometry, others
-from npcmeta.tasks.arena.geometry import Floats, pick
+from npcmeta.tasks.arena.geometry import Bools, Floats, Integers, nearest
 from npcmeta.tasks.arena.state import (
     ATTACK,
     ATTACK_RANGE,
@@ -45,7 +44,7 @@ from npcmeta.tasks.arena.state import (
 )
 
 
-def step(state: State, move: Floats, choice: NDArray[np.int64]) -> State:
+def step(state: State, move: Floats, choice: Integers) -> State:
     """Advances every arena by one tick (0.1 seconds); arenas whose episode is over begin a new one.
 
     Args:
@@ -53,12 +52,12 @@ def step(state: State, move: Floats, choice: NDArray[np.int64]) -> State:
         move: [A, 2] in [-1, 1]; longer than 1 is shortened to 1.
         choice: [A] index into `CHOICES`. A choice that the mask forbids does nothing.
     """
-    allowed = np.take_along_axis(action_mask(state), choice[:, None], 1)[:, 0]
+    allowed = action_mask(state)[np.arange(len(choice)), choice]
     choice = np.where(allowed, choice, NOTHING)
     move = np.ascontiguousarray(np.clip(move, -1, 1).astype(np.float32, copy=False).T)
-    state = _act(_tick(state), move, choice)
-    state = others.step(state)
-    state = look(_respawn(state))
+    state = _walk(_attack(_tick(state), choice == ATTACK), move)
+    state = _remember(_interact(state, choice == INTERACT), choice)
+    state = look(_respawn(others.step(state)))
     over = np.flatnonzero(state.tick >= EPISODE_TICKS)
     return _begin_again(state, over) if len(over) else state
 
@@ -79,46 +78,64 @@ def _tick(state: State) -> State:
     )
 
 
-def _act(state: State, move: Floats, choice: NDArray[np.int64]) -> State:
-    """The NPC moves and does what it chose."""
-    a = np.arange(len(choice))
-    attack, block, interact, call = (choice == kind for kind in (ATTACK, BLOCK, INTERACT, CALL))
-    size = geometry.length(move[0], move[1])
+def _walk(state: State, move: Floats) -> State:
+    """The NPC moves; slowly while it blocks."""
     slowed = np.where(state.since[SINCE_BLOCK] < BLOCK_SECONDS, np.float32(0.4), np.float32(1))
-    reach = np.float32(NPC_SPEED) * SECONDS * slowed / np.maximum(size, 1)
-    x, y, health, item, since = state.x.copy(), state.y.copy(), state.health.copy(), state.item, state.since.copy()
+    reach = np.float32(NPC_SPEED) * SECONDS * slowed / np.maximum(geometry.length(move[0], move[1]), 1)
+    x, y = state.x.copy(), state.y.copy()
     x[NPC] += move[0] * reach
     y[NPC] += move[1] * reach
+    return state._replace(x=x, y=y, move=move)
 
+
+def _attack(state: State, attack: Bools) -> State:
+    """Blows hit the nearest threat in sight, the harder the nearer it is."""
     aim, distance = nearest_target(state)
-    damage = np.where(attack, np.float32(0.22) - np.float32(0.02) * np.minimum(distance, ATTACK_RANGE), 0)
-    damage = np.minimum(damage, health[4 + aim, a])
-    health[4 + np.maximum(aim, 0), a] -= damage.astype(np.float32)
+    target, arenas = 4 + np.maximum(aim, 0), np.arange(len(aim))
+    health, cooldown = state.health.copy(), state.cooldown.copy()
+    strength = np.float32(0.22) - np.float32(0.02) * np.minimum(distance, np.float32(ATTACK_RANGE))
+    damage = np.where(attack, np.minimum(strength, health[target, arenas]), np.float32(0))
+    health[target, arenas] -= damage
+    cooldown[NPC][attack] = COOLDOWN[ATTACK]
+    return state._replace(health=health, cooldown=cooldown, reward=state.reward + damage)
 
-    off = item_distance(state)
-    nearest = off.argmin(0)
-    taken = np.flatnonzero(interact & (pick(off, nearest) < REACH))
+
+def _interact(state: State, interact: Bools) -> State:
+    """Takes an item within reach (another appears elsewhere), and helps a hurt player within reach."""
+    health, item, reward = state.health.copy(), state.item, state.reward.copy()
+    helped = interact & can_help(state)
+    health[PLAYER][helped] = np.minimum(health[PLAYER][helped] + np.float32(0.4), 1)
+    reward[helped] += np.float32(0.5)
+    distance = item_distance(state)
+    closest, least = nearest(distance)
+    taken = np.flatnonzero(interact & (least < REACH))
     if len(taken):
         item = item.copy()
-        fresh = geometry.uniform(state.seed[taken], state.tick[taken] + 5000 * state.episode[taken], 2, salt=2)
-        item[:, nearest[taken], taken] = (fresh * 2 - 1) * np.float32(0.85 * HALF_SIZE)
+        item[:, closest[taken], taken] = (_uniform_now(state, taken, salt=2) * 2 - 1) * np.float32(0.85 * HALF_SIZE)
         health[NPC, taken] = np.minimum(health[NPC, taken] + np.float32(0.15), 1)
-    helped = interact & can_help(state)
-    health[PLAYER] = np.where(helped, np.minimum(health[PLAYER] + np.float32(0.4), 1), health[PLAYER])
+        reward[taken] += np.float32(0.3)
+    return state._replace(health=health, item=item, reward=reward)
 
+
+def _remember(state: State, choice: Integers) -> State:
+    """Notes what was chosen, when, and what it cost."""
+    since = state.since.copy()
     for event, kind in ((SINCE_ATTACK, ATTACK), (SINCE_BLOCK, BLOCK), (SINCE_CALL, CALL), (SINCE_INTERACT, INTERACT)):
         since[event][choice == kind] = 0
-    cooldown = state.cooldown.copy()
-    cooldown[NPC][attack] = COOLDOWN[ATTACK]
-    reward = damage + np.float32(0.5) * helped
-    reward[taken] += np.float32(0.3)
-    spent = np.float32(STAMINA_COST[ATTACK]) * attack + np.float32(STAMINA_COST[BLOCK]) * block
+    block, call = choice == BLOCK, choice == CALL
+    spent = np.float32(STAMINA_COST[ATTACK]) * (choice == ATTACK) + np.float32(STAMINA_COST[BLOCK]) * block
     return state._replace(
-        x=x, y=y, health=health, item=item, since=since, cooldown=cooldown, move=move, choice=choice,
-        reward=reward.astype(np.float32), stamina=state.stamina - spent.astype(np.float32),
+        since=since,
+        choice=choice,
+        stamina=state.stamina - spent,
         block_cooldown=np.where(block, np.float32(COOLDOWN[BLOCK]), state.block_cooldown),
         call_cooldown=np.where(call, np.float32(COOLDOWN[CALL]), state.call_cooldown),
-    )  # fmt: skip
+    )
+
+
+def _uniform_now(state: State, rows: Integers, salt: int) -> Floats:
+    """Two random numbers [2, rows] for something that happens in some arenas at this tick."""
+    return geometry.uniform(state.seed[rows], state.tick[rows] + 5000 * state.episode[rows], 2, salt)
 
 
 def _respawn(state: State) -> State:
@@ -129,7 +146,7 @@ def _respawn(state: State) -> State:
         return state
     x, y, health, absent = state.x.copy(), state.y.copy(), state.health.copy(), state.absent.copy()
     which, arena = np.nonzero(beaten)
-    u = geometry.uniform(state.seed[arena], state.tick[arena] + 5000 * state.episode[arena], 2, salt=3)
+    u = _uniform_now(state, arena, salt=3)
     angle, rim = u[0] * np.float32(2 * np.pi), np.float32(0.98 * HALF_SIZE)
     x[4 + which, arena], y[4 + which, arena] = np.cos(angle) * rim, np.sin(angle) * rim
     health[4 + which, arena] = 1
@@ -139,7 +156,7 @@ def _respawn(state: State) -> State:
     return state._replace(x=x, y=y, health=health, absent=absent, reward=state.reward - fallen.astype(np.float32))
 
 
-def _begin_again(state: State, rows: NDArray[np.intp]) -> State:
+def _begin_again(state: State, rows: Integers) -> State:
     """New episodes for some arenas; the others stay as they are."""
     fresh = reset_from_seeds(state.seed[rows], state.episode[rows] + 1)
     merged = []
