@@ -54,7 +54,7 @@ class Reference(NamedTuple):
     quantities: np.ndarray  # [T, 17]
     game_return: np.ndarray  # [T]
     spread: np.ndarray  # [17] standard deviation between characters
-    noise_floor: np.ndarray  # [T] the experts' difference from themselves on other seeds
+    noise_floor: np.ndarray  # [T] the experts' difference from themselves with other noise
     arenas: int
     ticks: int
     seed: int
@@ -109,14 +109,15 @@ def expert_policy(personality: Floats, *, arenas: int = ARENAS, seed: int = 0) -
 def expert_reference(
     personality: Floats, *, arenas: int = ARENAS, ticks: int = TICKS, seed: int = 0, spread: np.ndarray | None = None
 ) -> Reference:
-    """Plays the experts twice, on the arenas that policies are judged in and on others.
+    """Plays the experts twice in the arenas that policies are judged in, with other draws of their own noise.
 
-    `spread` is the standard deviation of each quantity between characters; by default, between these.
+    So an expert's copy is at distance zero on average, and what is subtracted from a policy's distance is no more
+    than chance. `spread` is the standard deviation of each quantity between characters; by default, between these.
     """
     count = len(personality)
     own, other = (
-        play(expert_policy(personality, arenas=arenas, seed=s), count, arenas=arenas, ticks=ticks, seed=s)
-        for s in (seed, seed + 1_000_003)
+        play(expert_policy(personality, arenas=arenas, seed=noise), count, arenas=arenas, ticks=ticks, seed=seed)
+        for noise in (seed, seed + 1_000_003)
     )
     spread = statistics.spread_between(own.quantities) if spread is None else spread
     floor = statistics.behaviour_difference(other.quantities, own.quantities, spread)
