@@ -1,0 +1,47 @@
+"""The manifest: which assets a folder holds, what they are, and their digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from npcmeta import header
+from npcmeta.archetype import Archetype
+
+NAME = "manifest.json"
+
+
+def write_manifest(folder: Path, asset: Path, archetype: Archetype, target: str) -> Path:
+    """Adds an asset to the folder's manifest, or renews its entry; returns the manifest's path."""
+    path = folder / NAME
+    entries = {entry["file"]: entry for entry in _read(path)} | {asset.name: _entry(asset, archetype, target)}
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps({"assets": [entries[file] for file in sorted(entries)]}, indent=1) + "\n")
+    os.replace(partial, path)
+    return path
+
+
+def _entry(asset: Path, archetype: Archetype, target: str) -> dict[str, Any]:
+    data = asset.read_bytes()
+    return {
+        "file": asset.name,
+        "target": target,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "size_bytes": len(data),
+        "archetype": archetype.name,
+        "archetype_revision": archetype.revision,
+        "spec": header.spec_to_json(archetype.spec),
+    }
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        entries: list[dict[str, Any]] = json.loads(path.read_text())["assets"]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a manifest of npcmeta; move it away, or choose another folder") from error
+    return entries
