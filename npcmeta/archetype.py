@@ -96,8 +96,14 @@ def begin_npc(archetype: Archetype, name: str, *, seed: int = 0) -> Npc:
 
 
 def save_archetype(archetype: Archetype, path: Path) -> Archetype:
-    """Writes the archetype to `path` at once or not at all; returns it with its revision."""
-    described = header.describe_archetype(archetype._asdict())
+    """Writes the archetype to `path` at once or not at all; returns it with its revision.
+
+    Raises:
+        ValueError: If `load_archetype` would refuse its name, spec, settings or normaliser.
+    """
+    # Through JSON and back, as a reader will see it: keys of `split` that are numbers become text and sort as text.
+    described = json.loads(json.dumps(header.describe_archetype(archetype._asdict())))
+    header.parse_archetype(described | {"revision": ""})
     revision = header.digest(described, archetype.meta)
     _write(path, _to_bytes(archetype.meta, described | {"revision": revision}))
     return archetype._replace(revision=revision)
@@ -112,11 +118,13 @@ def load_archetype(path: Path) -> Archetype:
     described, tensors = _read(_bytes_of(path), str(path), "npcmeta.archetype")
     try:
         archetype = Archetype(**header.parse_archetype(described), meta=tensors)
-        learner = archetype.settings.build(archetype.spec)
-        header.check_tensors(tensors, learner.init(Generator().manual_seed(0)))
+        with torch.device("meta"):  # shapes without memory: the sizes in a hostile header may be huge
+            expected = archetype.settings.build(archetype.spec).init(Generator())
+        header.check_tensors(tensors, expected)
     except (ValueError, KeyError, TypeError) as error:
         raise ArchetypeFileError(f"{path}: {error}") from error
     _check_digest(described, tensors, str(path))
+    _check_playable(archetype, str(path))
     return archetype
 
 
@@ -145,15 +153,18 @@ def npc_from_bytes(data: bytes, archetype: Archetype, *, source: str) -> Npc:
     described, tensors = _read(data, source, "npcmeta.npc")
     try:
         npc = Npc(**header.parse_npc(described), state=tensors)
-        header.check_tensors(tensors, begin_npc(archetype, "shape").state)
     except (ValueError, KeyError, TypeError) as error:
         raise ArchetypeFileError(f"{source}: {error}") from error
-    _check_digest(described, tensors, source)
     if npc.archetype_revision != archetype.revision:
         raise ArchetypeFileError(
             f"{source}: this NPC belongs to archetype {npc.archetype_name} revision {npc.archetype_revision[:12]}, "
             f"got {archetype.name} revision {archetype.revision[:12]}; adapt it again from its demonstrations"
         )
+    try:
+        header.check_tensors(tensors, begin_npc(archetype, "shape").state)
+    except ValueError as error:
+        raise ArchetypeFileError(f"{source}: {error}") from error
+    _check_digest(described, tensors, source)
     return npc
 
 
@@ -188,6 +199,19 @@ def _read(data: bytes, source: str, kind: str) -> tuple[dict[str, Any], Params]:
         return described, load(data)
     except (SafetensorError, ValueError) as error:
         raise ArchetypeFileError(f"{source}: {error}; expected an intact {kind} file") from error
+    except KeyError as error:  # how safetensors says that torch has no such number format
+        raise ArchetypeFileError(f"{source}: holds tensors of type {error}, expected float32") from error
+
+
+def _check_playable(archetype: Archetype, source: str) -> None:
+    learner = build_learner(archetype)
+    state = begin_npc(archetype, "first").state
+    average = torch.tensor(archetype.normaliser.mean).reshape(1, 1, -1)
+    if not torch.isfinite(learner.predict(archetype.meta, state, average)).all():
+        raise ArchetypeFileError(
+            f"{source}: on the average observation its policy puts out NaN or infinity; "
+            "its settings or weights are out of range: train it again"
+        )
 
 
 def _check_digest(described: dict[str, Any], tensors: Params, source: str) -> None:

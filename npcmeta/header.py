@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import reprlib
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ SCHEMA = 1
 MAX_HEADER_BYTES = 16 << 20
 MAX_OBSERVATIONS = 16384
 MAX_CHOICES = 4096
+MAX_COUNT = (1 << 63) - 1
+MIN_STD, MAX_NUMBER = 1e-12, 1e30
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 ARCHETYPE_FIELDS = {
@@ -68,8 +71,8 @@ def parse_archetype(described: dict[str, Any]) -> dict[str, Any]:
     kind = learners.settings_type(described["learner"])
     mean = _floats(described["normaliser"].get("mean"), spec.observation_size, "normaliser mean")
     std = _floats(described["normaliser"].get("std"), spec.observation_size, "normaliser std")
-    if min(std) <= 0:
-        raise ValueError("normaliser std holds a value that is not positive")
+    if min(std) < MIN_STD:
+        raise ValueError(f"normaliser std holds {min(std)}, expected values of at least {MIN_STD}")
     return {
         "name": checked_name(described["name"]),
         "family": described["family"],
@@ -92,8 +95,10 @@ def describe_npc(fields: dict[str, Any]) -> dict[str, Any]:
 def parse_npc(described: dict[str, Any]) -> dict[str, Any]:
     """The fields of `Npc` but for its state; raises ValueError where the header breaks the schema."""
     check_fields(described, NPC_FIELDS)
-    if described["examples"] < 0 or described["seed"] < 0:
-        raise ValueError("examples and seed must not be negative")
+    checked_name(described["name"])
+    for key in ("examples", "seed"):
+        if not 0 <= described[key] <= MAX_COUNT:
+            raise ValueError(f"{key} is {reprlib.repr(described[key])}, expected 0 to {MAX_COUNT}")
     return {key: described[key] for key in ("name", "archetype_name", "archetype_revision", "examples", "seed")}
 
 
@@ -110,7 +115,7 @@ def spec_to_json(spec: BehaviorSpec) -> dict[str, Any]:
         "observation_size": spec.observation_size,
         "continuous_size": spec.action.continuous_size,
         "branch_sizes": list(spec.action.branch_sizes),
-        "tick_rate_hz": spec.tick_rate_hz,
+        "tick_rate_hz": float(spec.tick_rate_hz),
     }
 
 
@@ -126,7 +131,7 @@ def spec_from_json(values: dict[str, Any]) -> BehaviorSpec:
         and sum(branches) <= MAX_CHOICES
     )
     if not sizes_hold or not 0 < values["tick_rate_hz"] < math.inf:
-        raise ValueError(f"spec {values} is out of range")
+        raise ValueError(f"spec {reprlib.repr(values)} is out of range")
     action = ActionSpec(values["continuous_size"], tuple(branches))
     return BehaviorSpec(values["observation_size"], action, values["tick_rate_hz"])
 
@@ -183,6 +188,6 @@ def digest(described: dict[str, Any], tensors: Params) -> str:
 def _floats(values: Any, size: int, what: str) -> tuple[float, ...]:
     if not isinstance(values, list) or len(values) != size or not all(type(v) in (int, float) for v in values):
         raise ValueError(f"{what} is not a list of {size} numbers")
-    if not all(math.isfinite(v) for v in values):
-        raise ValueError(f"{what} holds NaN or infinity")
+    if not all(abs(v) <= MAX_NUMBER for v in values):
+        raise ValueError(f"{what} holds NaN, infinity or a number beyond {MAX_NUMBER:g}")
     return tuple(float(v) for v in values)

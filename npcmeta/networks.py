@@ -10,11 +10,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
 from npcmeta.types import Params
+
+Activation = Literal["relu", "tanh"]
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "relu": (torch.relu, lambda h: (h > 0).to(h.dtype)),
@@ -32,7 +35,8 @@ def init_mlp(generator: Generator, sizes: tuple[int, ...], *, last_scale: float 
     params: Params = {}
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         bound = math.sqrt(6 / fan_in) * (last_scale if i == len(sizes) - 2 else 1.0)
-        params[f"{i}.weight"] = (torch.rand(fan_in, fan_out, generator=generator) * 2 - 1) * bound
+        # In place, because out of place the same arithmetic on torch's "meta" device imports for more than a second.
+        params[f"{i}.weight"] = torch.rand(fan_in, fan_out, generator=generator).mul_(2).sub_(1).mul_(bound)
         params[f"{i}.bias"] = torch.zeros(fan_out)
     return params
 

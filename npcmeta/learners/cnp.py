@@ -22,7 +22,7 @@ class CnpSettings:
     """Sizes of the encoder's hidden layers."""
     code: int = 128
     """Size of the code of an example, and of the context vector that a character is."""
-    activation: str = "relu"
+    activation: networks.Activation = "relu"
     """relu or tanh."""
     dropout: float = 0.1
     """Share of hidden units left out while training."""

@@ -25,7 +25,7 @@ class FinetuneSettings:
 
     hidden: tuple[int, ...] = (128, 128)
     """Sizes of the hidden layers."""
-    activation: str = "relu"
+    activation: networks.Activation = "relu"
     """relu or tanh."""
     dropout: float = 0.2
     """Share of hidden units left out while the average policy is trained."""

@@ -17,7 +17,7 @@ class MamlSettings:
 
     hidden: tuple[int, ...] = (128, 128)
     """Sizes of the hidden layers."""
-    activation: str = "relu"
+    activation: networks.Activation = "relu"
     """relu or tanh."""
     inner_rate: float = 0.1
     """Step size of the inner loop."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 import typing
 from typing import Any, TypeVar
 
 S = TypeVar("S")
 MAX_SIZE = 4096
 """Bounds every size in a settings file, so that a hostile file cannot ask for all the memory there is."""
+MAX_NUMBER = 1e9
+"""Bounds every other number."""
 
 
 def to_json(settings: Any) -> dict[str, Any]:
@@ -36,15 +39,26 @@ def from_json(kind: type[S], values: dict[str, Any]) -> S:
 def _converted(key: str, value: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list) or len(value) > 8 or not all(_is_size(item) for item in value):
-            raise ValueError(f"setting {key} is {value!r}, expected at most 8 whole numbers from 1 to {MAX_SIZE}")
+            raise ValueError(f"setting {key} is {_shown(value)}, expected at most 8 whole numbers from 1 to {MAX_SIZE}")
         return tuple(value)
-    if hint is float and type(value) is int:
+    if hint is float:
+        if type(value) not in (int, float) or not 0 <= value <= MAX_NUMBER:
+            raise ValueError(f"setting {key} is {_shown(value)}, expected a number from 0 to {MAX_NUMBER:g}")
         return float(value)
+    if typing.get_origin(hint) is typing.Literal:
+        if value not in typing.get_args(hint):
+            raise ValueError(f"setting {key} is {_shown(value)}, expected one of: {', '.join(typing.get_args(hint))}")
+        return value
     if hint is int and not _is_size(value):
-        raise ValueError(f"setting {key} is {value!r}, expected a whole number from 1 to {MAX_SIZE}")
+        raise ValueError(f"setting {key} is {_shown(value)}, expected a whole number from 1 to {MAX_SIZE}")
     if type(value) is not hint:
-        raise ValueError(f"setting {key} is {value!r}, expected a value of type {hint.__name__}")
+        raise ValueError(f"setting {key} is {_shown(value)}, expected a value of type {hint.__name__}")
     return value
+
+
+def _shown(value: Any) -> str:
+    """The value for an error message; what a file holds may be long."""
+    return reprlib.repr(value)
 
 
 def _is_size(value: Any) -> bool:
