@@ -72,13 +72,13 @@ def line_of_sight(from_x: Floats, from_y: Floats, to_x: Floats, to_y: Floats, co
 
 def push_out(x: Floats, y: Floats, cover: Floats, radius: float) -> tuple[Floats, Floats]:
     """Moves points [E, A] that stand inside a round cover piece straight out to its rim."""
-    x, y = x.copy(), y.copy()
+    x, y = x.copy(order="C"), y.copy(order="C")
     for centre_x, centre_y in zip(cover[0], cover[1], strict=True):
         off_x, off_y = x - centre_x, y - centre_y
-        inside = np.nonzero(off_x * off_x + off_y * off_y < radius * radius)
-        away_x, away_y, distance = direction(off_x[inside], off_y[inside])
-        x[inside] += away_x * (radius - distance)
-        y[inside] += away_y * (radius - distance)
+        inside = np.flatnonzero(off_x * off_x + off_y * off_y < radius * radius)
+        away_x, away_y, distance = direction(off_x.ravel()[inside], off_y.ravel()[inside])
+        x.reshape(-1)[inside] += away_x * (radius - distance)
+        y.reshape(-1)[inside] += away_y * (radius - distance)
     return x, y
 
 

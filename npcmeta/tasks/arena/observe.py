@@ -15,6 +15,7 @@ from npcmeta.tasks.arena.state import (
     COVER_RADIUS,
     EVENTS,
     HALF_SIZE,
+    NOWHERE,
     NPC,
     PLAYER,
     THREATS,
@@ -89,20 +90,19 @@ def _write_place(out: Floats, name: str, state: State, x: Floats, y: Floats) -> 
 
 def _write_threats(out: Floats, state: State) -> None:
     """The two nearest visible threats; the first is remembered where it was last seen."""
-    arenas = np.arange(len(state.seed))
-    distance = geometry.length(state.x[THREATS] - state.x[NPC], state.y[THREATS] - state.y[NPC])
-    distance = np.where(state.visible, distance, np.float32(1e3))
-    first, _ = nearest(distance)
+    arenas, first = np.arange(len(state.seed)), np.maximum(state.aim, 0)
     _write_place(out, "threat", state, state.last_threat[0], state.last_threat[1])
     at = INDEX["threat_x"]
     visible = out[at + 3]
-    visible[:] = state.visible.any(0)
+    visible[:] = state.aim >= 0
     out[at + 4] = state.health[4 + first, arenas] * visible
     out[at + 5] = state.windup[first, arenas] * visible / np.float32(WINDUP_RANGE)
 
-    distance[first, arenas] = 1e3
+    distance = geometry.length(state.x[THREATS] - state.x[NPC], state.y[THREATS] - state.y[NPC])
+    distance = np.where(state.visible, distance, NOWHERE)
+    distance[first, arenas] = NOWHERE
     second, second_distance = nearest(distance)
-    seen = second_distance < 1e3
+    seen = second_distance < NOWHERE
     _write_place(out, "second_threat", state, state.x[4 + second, arenas], state.y[4 + second, arenas])
     at = INDEX["second_threat_x"]
     out[at : at + 2] *= seen

@@ -15,7 +15,7 @@ TRAITS = (
 """Names of a personality's numbers, each in [0, 1].
 
 distance: how far from a threat it likes to fight. patience: how long it waits between blows, hides, hunts on.
-reaction: how slowly it notices. turning: which way it circles (below a half clockwise) and how much.
+reaction: how slowly it notices. turning: which way it circles (above a half clockwise, y upwards) and how much.
 """
 
 Part = Literal["train", "validation", "test"]

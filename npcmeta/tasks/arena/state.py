@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npcmeta.tasks.arena import geometry
-from npcmeta.tasks.arena.geometry import Bools, Floats, Integers, nearest
+from npcmeta.tasks.arena.geometry import Bools, Floats, Integers, nearest, pick
 from npcmeta.types import ActionSpec
 
 TICK_RATE_HZ = 10.0
@@ -37,6 +37,8 @@ NPC_SPEED = 4.0  # metres a second
 COVER_RADIUS = 1.1
 SIGHT = 11.0
 ATTACK_RANGE = 6.0
+NOWHERE = np.float32(1e3)
+"""The distance of what cannot be seen."""
 REACH = 1.6
 BLOCK_SECONDS = 0.5
 COOLDOWN = {ATTACK: 0.5, BLOCK: 0.8, CALL: 3.0}
@@ -61,7 +63,9 @@ class State(NamedTuple):
     cover: Floats  # [2, 4, A]
     item: Floats  # [2, 3, A]
     post: Floats  # [2, A]
-    visible: Bools  # [3, A] threats that the NPC and they can see each other
+    visible: Bools  # [3, A] threats that see the NPC, and it them
+    aim: Integers  # [A] int64 the nearest visible threat, 0-2; -1 = none
+    aim_distance: Floats  # [A] how far it is; far away when there is none
     last_threat: Floats  # [2, A] where the nearest visible threat is, or was when last seen
     since: Floats  # [8, A] since the events of `EVENTS`, at most `MAX_SINCE`
     move: Floats  # [2, A] the NPC's last move
@@ -90,9 +94,11 @@ def reset_from_seeds(seeds: Integers, episode: Integers | None = None) -> State:
     since = np.minimum(u[40:48] * np.float32(2 * MAX_SINCE), np.float32(MAX_SINCE))
     zeros = np.zeros((NUM_AGENTS, a), np.float32)
     state = State(
-        seeds, np.zeros(a, np.int32), episode, x, y, health, zeros, zeros[:3], zeros[:3],
-        np.float32(0.3) + np.float32(0.7) * u[31], zeros[0], zeros[0], cover, spread[32:38].reshape(2, NUM_ITEMS, a),
-        post, np.zeros((3, a), bool), np.stack([x[4], y[4]]), since, zeros[:2], np.zeros(a, np.int64), zeros[0],
+        seed=seeds, tick=np.zeros(a, np.int32), episode=episode, x=x, y=y, health=health,
+        cooldown=zeros, windup=zeros[:3], absent=zeros[:3], stamina=np.float32(0.3) + np.float32(0.7) * u[31],
+        block_cooldown=zeros[0], call_cooldown=zeros[0], cover=cover, item=spread[32:38].reshape(2, NUM_ITEMS, a),
+        post=post, visible=np.zeros((3, a), bool), aim=np.full(a, -1), aim_distance=zeros[0],
+        last_threat=np.stack([x[4], y[4]]), since=since, move=zeros[:2], choice=np.zeros(a, np.int64), reward=zeros[0],
     )  # fmt: skip
     return look(state)
 
@@ -100,21 +106,12 @@ def reset_from_seeds(seeds: Integers, episode: Integers | None = None) -> State:
 def action_mask(state: State) -> Bools:
     """Which choices are allowed now, [A, 5]: cooldown, stamina, somebody in range, something to interact with."""
     mask = np.ones((len(CHOICES), len(state.seed)), bool)
-    aim, distance = nearest_target(state)
-    mask[ATTACK] = (aim >= 0) & (distance < ATTACK_RANGE) & (state.cooldown[NPC] < READY)
+    mask[ATTACK] = (state.aim_distance < ATTACK_RANGE) & (state.cooldown[NPC] < READY)
     mask[ATTACK] &= state.stamina >= STAMINA_COST[ATTACK]
     mask[BLOCK] = (state.block_cooldown < READY) & (state.stamina >= STAMINA_COST[BLOCK])
     mask[INTERACT] = (item_distance(state).min(0) < REACH) | can_help(state)
     mask[CALL] = state.call_cooldown < READY
     return np.ascontiguousarray(mask.T)
-
-
-def nearest_target(state: State) -> tuple[Integers, Floats]:
-    """The nearest visible threat of every arena (0-2, or -1 without any) and its distance in metres."""
-    distance = geometry.length(state.x[THREATS] - state.x[NPC], state.y[THREATS] - state.y[NPC])
-    distance = np.where(state.visible, distance, np.float32(1e3))
-    aim, least = nearest(distance)
-    return np.where(least < 1e3, aim, -1), least
 
 
 def item_distance(state: State) -> Floats:
@@ -132,13 +129,18 @@ def look(state: State) -> State:
     """Renews who sees whom, and what follows from it."""
     x, y = state.x, state.y
     seen = geometry.line_of_sight(x[NPC], y[NPC], x[THREATS], y[THREATS], state.cover, COVER_RADIUS)
-    near = geometry.length(x[THREATS] - x[NPC], y[THREATS] - y[NPC]) < SIGHT
-    state = state._replace(visible=seen & near & (state.absent <= 0))
-    aim, _ = nearest_target(state)
-    some = aim >= 0
+    distance = geometry.length(x[THREATS] - x[NPC], y[THREATS] - y[NPC])
+    visible = seen & (distance < SIGHT) & (state.absent <= 0)
+    target, least = nearest(np.where(visible, distance, NOWHERE))
+    some = least < NOWHERE
     since = state.since.copy()
     since[SINCE_APPEARED][some & (state.since[SINCE_SEEN] > 1)] = 0
     since[SINCE_SEEN][some] = 0
-    arenas = np.arange(len(aim))
-    place = np.stack([x[4 + np.maximum(aim, 0), arenas], y[4 + np.maximum(aim, 0), arenas]])
-    return state._replace(since=since, last_threat=np.where(some, place, state.last_threat))
+    place = np.stack([pick(x[THREATS], target), pick(y[THREATS], target)])
+    return state._replace(
+        visible=visible,
+        aim=np.where(some, target, -1),
+        aim_distance=least,
+        since=since,
+        last_threat=np.where(some, place, state.last_threat),
+    )

@@ -1,4 +1,4 @@
-"""Behaviour statistics: what a character does in the arena, in sixteen numbers, and how far two ways of playing differ.
+"""Behaviour statistics: what a character does in the arena, in seventeen numbers, and how far two such rows differ.
 
 Everything is computed from world states and actions alone, so a policy and the expert are measured alike.
 """
@@ -22,7 +22,6 @@ from npcmeta.tasks.arena.state import (
     TICK_RATE_HZ,
     State,
     item_distance,
-    nearest_target,
 )
 
 QUANTITIES: tuple[str, ...] = (
@@ -39,7 +38,7 @@ QUANTITIES: tuple[str, ...] = (
     "attack_delay",  # seconds since the threat appeared or the last blow, at a blow
     "speed",  # metres a second, as moved
     "approach",  # speed towards the nearest threat in sight, as a share of the greatest
-    "circling",  # speed around it, counter-clockwise positive
+    "circling",  # speed around it, clockwise positive (y upwards)
     "turn_rate",  # degrees a tick between one move and the next
     "straightness",  # distance covered in a second as a share of the way walked
     "retreat_health",  # health while moving away from a threat in sight
@@ -97,14 +96,13 @@ class Tally:
         step_x, step_y = after.x[NPC] - before.x[NPC], after.y[NPC] - before.y[NPC]
         walked = geometry.length(step_x, step_y)
         self._put("speed", walked * TICK_RATE_HZ, calm)
-        aim, distance = nearest_target(before)
-        sighted = (aim >= 0) & calm
-        self._put("threat_distance", distance, sighted)
+        sighted = (before.aim >= 0) & calm
+        self._put("threat_distance", before.aim_distance, sighted)
         to_x, to_y, _ = geometry.direction(before.last_threat[0] - before.x[NPC], before.last_threat[1] - before.y[NPC])
         approach = after.move[0] * to_x + after.move[1] * to_y
         self._put("approach", approach, sighted)
         self._put("circling", after.move[1] * to_x - after.move[0] * to_y, sighted)
-        self._put("retreat_health", before.health[NPC], sighted & (approach < -0.2) & (distance < 7))
+        self._put("retreat_health", before.health[NPC], sighted & (approach < -0.2) & (before.aim_distance < 7))
         self._add_turns(before, after, calm)
         self._add_path(after, walked)
 

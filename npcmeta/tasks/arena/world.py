@@ -39,7 +39,6 @@ from npcmeta.tasks.arena.state import (
     can_help,
     item_distance,
     look,
-    nearest_target,
     reset_from_seeds,
 )
 
@@ -90,10 +89,9 @@ def _walk(state: State, move: Floats) -> State:
 
 def _attack(state: State, attack: Bools) -> State:
     """Blows hit the nearest threat in sight, the harder the nearer it is."""
-    aim, distance = nearest_target(state)
-    target, arenas = 4 + np.maximum(aim, 0), np.arange(len(aim))
+    target, arenas = 4 + np.maximum(state.aim, 0), np.arange(len(attack))
     health, cooldown = state.health.copy(), state.cooldown.copy()
-    strength = np.float32(0.22) - np.float32(0.02) * np.minimum(distance, np.float32(ATTACK_RANGE))
+    strength = np.float32(0.22) - np.float32(0.02) * np.minimum(state.aim_distance, np.float32(ATTACK_RANGE))
     damage = np.where(attack, np.minimum(strength, health[target, arenas]), np.float32(0))
     health[target, arenas] -= damage
     cooldown[NPC][attack] = COOLDOWN[ATTACK]
