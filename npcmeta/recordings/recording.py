@@ -1,0 +1,126 @@
+"""One character's recorded timeline, and what has to hold for it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_BRANCHES = 64
+MAX_CHOICES = 4096
+MAX_OBSERVATION = 65_536
+
+
+class RecordingError(ValueError):
+    """A recording cannot be used; the message names the file and the place, what came and what was expected."""
+
+
+class Recording(NamedTuple):
+    """Row t holds the observation at tick t and the action then chosen; an absent kind of action has width 0."""
+
+    observations: NDArray[np.float32]  # [T, O]
+    continuous_actions: NDArray[np.float32]  # [T, C]
+    discrete_actions: NDArray[np.int64]  # [T, B]
+    action_masks: NDArray[np.bool_]  # [T, W], True = allowed
+    episode_starts: NDArray[np.bool_]  # [T]
+    rewards: NDArray[np.float32]  # [T], the reward that followed the action
+    branch_sizes: tuple[int, ...]
+    tick_rate_hz: float | None = None
+    name: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Decisions in the timeline, T."""
+        return len(self.observations)
+
+
+def check(recording: Recording, source: str) -> Recording:
+    """Returns the recording if every value in it can be learned from.
+
+    Raises:
+        RecordingError: On wrong shapes, numbers that are not finite, choices out of range, or choices that the
+            recording's own mask forbids. `source` names the file.
+    """
+    _check_sizes(recording, source)
+    for name in ("observations", "continuous_actions", "rewards"):
+        _check_finite(getattr(recording, name), name, source)
+    _check_choices(recording, source)
+    _check_masks(recording, source)
+    rate = recording.tick_rate_hz
+    if rate is not None and not 0 < rate <= 1000:
+        raise RecordingError(f"{source}: the tick rate is {rate} Hz; expected more than 0 and at most 1000")
+    return recording
+
+
+def unmasked(steps: int, branch_sizes: tuple[int, ...]) -> NDArray[np.bool_]:
+    """A mask [T, W] that allows everything."""
+    return np.ones((steps, sum(branch_sizes)), dtype=np.bool_)
+
+
+def check_branch_sizes(sizes: tuple[int, ...], source: str) -> None:
+    """Raises RecordingError unless these can be the numbers of choices of some branches."""
+    if len(sizes) > MAX_BRANCHES or not all(1 <= size <= MAX_CHOICES for size in sizes):
+        raise RecordingError(
+            f"{source}: the branches have {sizes} choices; expected at most {MAX_BRANCHES} branches of 1 to "
+            f"{MAX_CHOICES} choices"
+        )
+
+
+def _check_sizes(recording: Recording, source: str) -> None:
+    steps, branches = recording.steps, len(recording.branch_sizes)
+    check_branch_sizes(recording.branch_sizes, source)
+    if steps == 0 or not 1 <= recording.observations.shape[-1] <= MAX_OBSERVATION:
+        raise RecordingError(
+            f"{source}: observations have the shape {recording.observations.shape}; expected at least one step of 1 "
+            f"to {MAX_OBSERVATION} numbers"
+        )
+    expected = {
+        "continuous_actions": (steps, recording.continuous_actions.shape[-1]),
+        "discrete_actions": (steps, branches),
+        "action_masks": (steps, sum(recording.branch_sizes)),
+        "episode_starts": (steps,),
+        "rewards": (steps,),
+    }
+    for name, shape in expected.items():
+        if getattr(recording, name).shape != shape:
+            raise RecordingError(f"{source}: {name} has shape {getattr(recording, name).shape}; expected {shape}")
+    if branches == 0 and recording.continuous_actions.shape[-1] == 0:
+        raise RecordingError(f"{source}: there are no actions; expected continuous_actions, discrete_actions or both")
+
+
+def _check_finite(values: NDArray[np.float32], name: str, source: str) -> None:
+    if np.isfinite(values).all():
+        return
+    step, *column = np.argwhere(~np.isfinite(values))[0].tolist()
+    place = f"step {step}" + (f", column {column[0]}" if column else "")
+    found = values[(step, *column)]
+    raise RecordingError(
+        f"{source}: {name}, {place}: {found}; expected a finite number: drop such steps when recording"
+    )
+
+
+def _check_choices(recording: Recording, source: str) -> None:
+    chosen = recording.discrete_actions
+    wrong = (chosen < 0) | (chosen >= np.asarray(recording.branch_sizes, dtype=np.int64))
+    if wrong.any():
+        step, branch = np.argwhere(wrong)[0].tolist()
+        raise RecordingError(
+            f"{source}: discrete_actions, step {step}, branch {branch}: {chosen[step, branch]}; expected 0 to "
+            f"{recording.branch_sizes[branch] - 1}"
+        )
+
+
+def _check_masks(recording: Recording, source: str) -> None:
+    first = 0
+    for branch, size in enumerate(recording.branch_sizes):
+        allowed = recording.action_masks[:, first : first + size]
+        taken = np.take_along_axis(allowed, recording.discrete_actions[:, branch : branch + 1], axis=1)[:, 0]
+        if not taken.all():
+            step = int(np.argmin(taken))
+            raise RecordingError(
+                f"{source}: action_masks, step {step}, branch {branch}: choice "
+                f"{recording.discrete_actions[step, branch]} was taken but is masked out; expected True = allowed"
+            )
+        first += size
