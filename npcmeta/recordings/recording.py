@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 MAX_BRANCHES = 64
 MAX_CHOICES = 4096
-MAX_OBSERVATION = 65_536
+MAX_OBSERVATION = 16_384
 
 
 class RecordingError(ValueError):
@@ -29,6 +29,7 @@ class Recording(NamedTuple):
     tick_rate_hz: float | None = None
     name: str = ""
     notes: tuple[str, ...] = ()
+    branches_declared: bool = True  # False: branch_sizes are only the largest choices seen, plus one
 
     @property
     def steps(self) -> int:
