@@ -7,10 +7,8 @@ and with the limits, before any array is unpacked; nothing in a file is ever unp
 from __future__ import annotations
 
 import math
-import os
 import re
 import struct
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from npcmeta.recordings.files import write_whole
 from npcmeta.recordings.recording import Recording, RecordingError, check, check_branch_sizes, unmasked
 
 MAX_BYTES = 512 << 20
@@ -105,15 +104,7 @@ def write_npz(path: Path, recording: Recording) -> None:
 
 def write_arrays(path: Path, arrays: dict[str, NDArray]) -> None:
     """Writes named arrays to a compressed file that appears under its name only when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    write_whole(path, lambda stream: np.savez_compressed(stream, allow_pickle=False, **arrays))  # type: ignore[arg-type]
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, NDArray], tuple[str, ...]]:
