@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,34 @@ class Recording(NamedTuple):
     def steps(self) -> int:
         """Decisions in the timeline, T."""
         return len(self.observations)
+
+
+def cut(recording: Recording, first: int, last: int) -> Recording:
+    """The steps from `first` up to but without `last`."""
+    r, kept = recording, slice(first, last)
+    return r._replace(
+        observations=r.observations[kept],
+        continuous_actions=r.continuous_actions[kept],
+        discrete_actions=r.discrete_actions[kept],
+        action_masks=r.action_masks[kept],
+        episode_starts=r.episode_starts[kept],
+        rewards=r.rewards[kept],
+    )
+
+
+def join(recordings: Sequence[Recording]) -> Recording:
+    """One timeline of several that agree on their sizes; each begins an episode."""
+    for recording in recordings:
+        recording.episode_starts[0] = True
+    return recordings[0]._replace(
+        observations=np.concatenate([r.observations for r in recordings]),
+        continuous_actions=np.concatenate([r.continuous_actions for r in recordings]),
+        discrete_actions=np.concatenate([r.discrete_actions for r in recordings]),
+        action_masks=np.concatenate([r.action_masks for r in recordings]),
+        episode_starts=np.concatenate([r.episode_starts for r in recordings]),
+        rewards=np.concatenate([r.rewards for r in recordings]),
+        notes=tuple(note for r in recordings for note in r.notes),
+    )
 
 
 def check(recording: Recording, source: str) -> Recording:
