@@ -88,8 +88,8 @@ def segments(member: Character) -> list[Character]:
     count = min(MAX_SEGMENTS, max(5, min(10, steps // MIN_SEGMENT), steps // SEGMENT))
     if steps < count * MIN_STEPS:
         raise RecordingError(
-            f"{member.id} has {steps} steps; expected at least {count * MIN_STEPS} where segments of a timeline are the "
-            f"tasks: record more, or {FEW} characters in a folder each"
+            f"{member.id} has {steps} steps; expected at least {count * MIN_STEPS} where segments are the tasks: "
+            f"record more, or {FEW} characters in a folder each"
         )
     edges = np.linspace(0, steps, count + 1).astype(int)
     pieces = [cut(member.recording, first, last) for first, last in pairwise(edges.tolist())]

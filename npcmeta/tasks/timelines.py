@@ -54,7 +54,7 @@ class TimelineFamily:
         return Task(self._take(who, support), self._take(who, query))
 
     def evaluation(self, shots: int) -> NamedTasks:
-        """Support = the first `shots` steps, query = the second half; leaves out those with fewer than 2 `shots` steps."""
+        """Support = the first `shots` steps, query = the second half; leaves out who has fewer than 2 `shots` steps."""
         who = (self.lengths >= max(2, 2 * shots)).nonzero().squeeze(-1)
         length = self.lengths[who].unsqueeze(-1)
         middle = length // 2
