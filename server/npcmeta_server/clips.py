@@ -1,0 +1,147 @@
+"""Examples: read from the wire and checked against a spec, kept as bytes, joined for adapting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors.numpy import load, save
+
+from npcmeta.types import Action, BehaviorSpec, Examples
+from npcmeta_server import tensors
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
+
+MAX_EXAMPLES = 20_000
+"""Most examples that one NPC is adapted from."""
+
+
+class Clip(NamedTuple):
+    """n consecutive examples of one character, as arrays."""
+
+    observations: np.ndarray  # [n, O] float32
+    continuous_actions: np.ndarray  # [n, C] float32
+    discrete_actions: np.ndarray  # [n, B] int64
+    action_mask: np.ndarray  # [n, W] bool
+    weights: np.ndarray  # [n] float32
+
+    def __len__(self) -> int:
+        """How many examples."""
+        return len(self.weights)
+
+
+def read(message: tensor_pb2.Examples, spec: BehaviorSpec, archetype: str) -> Clip:
+    """Reads and checks examples.
+
+    Raises:
+        ServiceError: INVALID_TENSOR or TOO_MANY, naming the row and what was expected.
+    """
+    seen = tensors.observations(message.observations, spec, archetype)
+    rows = len(seen)
+    if not rows:
+        raise ServiceError("INVALID_TENSOR", "observations have no rows, expected at least one", field="observations")
+    check_total(rows)
+    mask = message.action_mask if message.HasField("action_mask") else None
+    return Clip(
+        seen,
+        _continuous(message, spec, rows),
+        _discrete(message, spec, rows),
+        _checked_mask(tensors.action_mask(mask, spec, rows), _discrete(message, spec, rows), spec),
+        _weights(message, rows),
+    )
+
+
+def check_total(examples: int) -> None:
+    """Raises TOO_MANY beyond the most examples of one NPC."""
+    if examples > MAX_EXAMPLES:
+        raise ServiceError(
+            "TOO_MANY", f"{examples} examples, expected at most {MAX_EXAMPLES} for one NPC", limit=MAX_EXAMPLES
+        )
+
+
+def to_bytes(clip: Clip) -> bytes:
+    """A clip as the content of a safetensors file."""
+    arrays = {name: np.ascontiguousarray(value) for name, value in clip._asdict().items() if value.size}
+    return save(arrays, {"rows": str(len(clip))})
+
+
+def from_bytes(data: bytes, spec: BehaviorSpec) -> Clip:
+    """Reads what `to_bytes` wrote."""
+    arrays = load(data)
+    rows = len(arrays["weights"])
+    return Clip(
+        arrays["observations"],
+        arrays.get("continuous_actions", np.zeros((rows, 0), np.float32)),
+        arrays.get("discrete_actions", np.zeros((rows, 0), np.int64)),
+        arrays.get("action_mask", np.zeros((rows, 0), bool)),
+        arrays["weights"],
+    )
+
+
+def join(clips: Sequence[Clip], spec: BehaviorSpec) -> Clip:
+    """All the examples of some clips, in order; none make a clip of length 0."""
+    action = spec.action
+    empty = Clip(
+        np.zeros((0, spec.observation_size), np.float32),
+        np.zeros((0, action.continuous_size), np.float32),
+        np.zeros((0, len(action.branch_sizes)), np.int64),
+        np.zeros((0, action.mask_size), bool),
+        np.zeros(0, np.float32),
+    )
+    return Clip(*(np.concatenate(column) for column in zip(empty, *clips, strict=True)))
+
+
+def to_examples(clip: Clip) -> Examples:
+    """A clip as a support set of one task."""
+    tensor = [torch.from_numpy(np.array(array)).unsqueeze(0) for array in clip]
+    return Examples(tensor[0], Action(tensor[1], tensor[2]), tensor[3], tensor[4])
+
+
+def _continuous(message: tensor_pb2.Examples, spec: BehaviorSpec, rows: int) -> np.ndarray:
+    size = spec.action.continuous_size
+    if not size and not message.HasField("continuous_actions"):
+        return np.zeros((rows, 0), np.float32)
+    values = tensors.read(message.continuous_actions, "continuous_actions", (tensor_pb2.FLOAT32,), (rows, size))
+    outside = np.abs(values) > 1 + 1e-4
+    if outside.any():
+        row = int(np.argwhere(outside)[0][0])
+        raise _wrong("continuous_actions", f"row {row} holds {values[row].tolist()}, expected values in [-1, 1]", row)
+    return values
+
+
+def _discrete(message: tensor_pb2.Examples, spec: BehaviorSpec, rows: int) -> np.ndarray:
+    sizes = spec.action.branch_sizes
+    if not sizes and not message.HasField("discrete_actions"):
+        return np.zeros((rows, 0), np.int64)
+    kinds = (tensor_pb2.INT64, tensor_pb2.INT32)
+    values = tensors.read(message.discrete_actions, "discrete_actions", kinds, (rows, len(sizes))).astype(np.int64)
+    outside = (values < 0) | (values >= np.array(sizes))
+    if outside.any():
+        row = int(np.argwhere(outside)[0][0])
+        raise _wrong("discrete_actions", f"row {row} is {values[row].tolist()}, expected less than {list(sizes)}", row)
+    return values
+
+
+def _checked_mask(mask: np.ndarray, discrete: np.ndarray, spec: BehaviorSpec) -> np.ndarray:
+    offsets = np.cumsum((0, *spec.action.branch_sizes[:-1])) if spec.action.branch_sizes else np.zeros(0, np.int64)
+    allowed = np.take_along_axis(mask, discrete + offsets, 1) if discrete.size else np.ones((len(mask), 1), bool)
+    if not allowed.all():
+        row = int(np.argwhere(~allowed)[0][0])
+        raise _wrong("action_mask", f"row {row} forbids the action that was taken, {discrete[row].tolist()}", row)
+    return mask
+
+
+def _weights(message: tensor_pb2.Examples, rows: int) -> np.ndarray:
+    if not message.HasField("weights"):
+        return np.ones(rows, np.float32)
+    values = tensors.read(message.weights, "weights", (tensor_pb2.FLOAT32,), (rows,))
+    if (values < 0).any():
+        row = int((values < 0).argmax())
+        raise _wrong("weights", f"row {row} holds {values[row]}, expected at least 0", row)
+    return values
+
+
+def _wrong(field: str, message: str, row: int) -> ServiceError:
+    return ServiceError("INVALID_TENSOR", f"{field} {message}", field=field, row=row)

@@ -1,0 +1,70 @@
+"""Every error that the server gives: one table of reasons, and how an error goes over the wire."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+DOMAIN = "npcmeta"
+
+
+class Reason(NamedTuple):
+    """What an ErrorInfo's reason means, and the status code that comes with it."""
+
+    code: grpc.StatusCode
+    meaning: str
+
+
+REASONS: dict[str, Reason] = {
+    "INVALID_NAME": Reason(grpc.StatusCode.INVALID_ARGUMENT, "a resource name or id is not well formed"),
+    "INVALID_ARGUMENT": Reason(grpc.StatusCode.INVALID_ARGUMENT, "a field is missing or out of range"),
+    "INVALID_TENSOR": Reason(
+        grpc.StatusCode.INVALID_ARGUMENT, "a tensor has a wrong type, shape, number of bytes or value"
+    ),
+    "INVALID_STREAM": Reason(grpc.StatusCode.INVALID_ARGUMENT, "messages of a stream came in a wrong order"),
+    "TOO_MANY": Reason(grpc.StatusCode.RESOURCE_EXHAUSTED, "a limit on members, rows or examples is exceeded"),
+    "ARCHETYPE_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "the server offers no such archetype"),
+    "NPC_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "there is no such NPC"),
+    "DEMONSTRATION_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "the NPC has no such demonstration"),
+    "ASSET_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "there is no such asset"),
+    "GROUP_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "the stream has no such group"),
+    "NOT_IN_CAST": Reason(grpc.StatusCode.NOT_FOUND, "an index is not in the group's cast"),
+    "NPC_EXISTS": Reason(grpc.StatusCode.ALREADY_EXISTS, "an NPC of that id exists"),
+    "REQUEST_ID_REUSED": Reason(grpc.StatusCode.ALREADY_EXISTS, "a request_id came again with other content"),
+    "ETAG_MISMATCH": Reason(grpc.StatusCode.ABORTED, "the resource was changed meanwhile"),
+    "ADAPT_IN_PROGRESS": Reason(grpc.StatusCode.ABORTED, "another stream is adapting the NPC"),
+    "WRONG_ARCHETYPE": Reason(grpc.StatusCode.FAILED_PRECONDITION, "the NPC belongs to another archetype"),
+    "REVISION_UNAVAILABLE": Reason(
+        grpc.StatusCode.FAILED_PRECONDITION, "the NPC was adapted by an archetype revision that is not loaded"
+    ),
+    "ADAPTATION_FAILED": Reason(grpc.StatusCode.UNAVAILABLE, "the adaptation process stopped; try again"),
+    "ADAPTATION_DIVERGED": Reason(grpc.StatusCode.FAILED_PRECONDITION, "the inner loop left the finite numbers"),
+    "STORE_UNAVAILABLE": Reason(grpc.StatusCode.UNAVAILABLE, "the store could not be read or written"),
+    "SHUTTING_DOWN": Reason(grpc.StatusCode.UNAVAILABLE, "the server is stopping; please reconnect"),
+    "INTERNAL": Reason(grpc.StatusCode.INTERNAL, "a fault of the server; its log says more"),
+}
+
+
+class ServiceError(Exception):
+    """An error for the client: a reason of the table, what came and what was expected, and facts about it."""
+
+    def __init__(self, reason: str, message: str, **metadata: object) -> None:
+        """Makes an error; `metadata` becomes the ErrorInfo's."""
+        super().__init__(message)
+        self.reason, self.message = reason, message
+        self.metadata = {key: str(value) for key, value in metadata.items()}
+
+    @property
+    def code(self) -> grpc.StatusCode:
+        """The gRPC status code."""
+        return REASONS[self.reason].code
+
+    def status(self) -> status_pb2.Status:
+        """The error as google.rpc.Status with its google.rpc.ErrorInfo."""
+        info = error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata)
+        detail = any_pb2.Any()
+        detail.Pack(info)
+        return status_pb2.Status(code=self.code.value[0], message=self.message, details=[detail])

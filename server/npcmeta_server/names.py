@@ -1,0 +1,71 @@
+"""Resource names: read and written in one place; nothing of a name ever becomes a path."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from npcmeta_server.errors import ServiceError
+
+ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+MAX_SHOWN = 80
+
+
+class Part(NamedTuple):
+    """A resource below an NPC or archetype."""
+
+    parent: str  # its id
+    id: str
+
+
+def archetype_id(name: str) -> str:
+    """The {archetype} of archetypes/{archetype}."""
+    return _only(name, "archetypes")
+
+
+def npc_id(name: str) -> str:
+    """The {npc} of npcs/{npc}."""
+    return _only(name, "npcs")
+
+
+def demonstration(name: str) -> Part:
+    """The ids of npcs/{npc}/demonstrations/{demonstration}."""
+    return _below(name, "npcs", "demonstrations")
+
+
+def asset(name: str) -> tuple[str, Part]:
+    """The collection ("archetypes" or "npcs") of an asset's owner, and the ids of owner and asset."""
+    collection = "npcs" if name.startswith("npcs/") else "archetypes"
+    return collection, _below(name, collection, "assets")
+
+
+def checked_id(value: str, what: str) -> str:
+    """Returns an id that a client chose, or raises INVALID_NAME."""
+    if not ID.fullmatch(value):
+        raise ServiceError(
+            "INVALID_NAME",
+            f'{what} is "{value[:MAX_SHOWN]}", expected 1 to 63 of a-z, 0-9, "-" and "_", '
+            "beginning with a letter or a digit",
+            field=what,
+        )
+    return value
+
+
+def _only(name: str, collection: str) -> str:
+    head, _, last = name.partition("/")
+    if head != collection or not ID.fullmatch(last):
+        raise _malformed(name, f"{collection}/{{id}}")
+    return last
+
+
+def _below(name: str, collection: str, children: str) -> Part:
+    parts = name.split("/")
+    if len(parts) != 4 or parts[0] != collection or parts[2] != children:
+        raise _malformed(name, f"{collection}/{{id}}/{children}/{{id}}")
+    if not ID.fullmatch(parts[1]) or not ID.fullmatch(parts[3]):
+        raise _malformed(name, f"{collection}/{{id}}/{children}/{{id}}")
+    return Part(parts[1], parts[3])
+
+
+def _malformed(name: str, pattern: str) -> ServiceError:
+    return ServiceError("INVALID_NAME", f'name is "{name[:MAX_SHOWN]}", expected {pattern}', expected=pattern)

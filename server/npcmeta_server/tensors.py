@@ -1,0 +1,84 @@
+"""Tensors of the wire to numpy arrays and back; everything is checked before it is believed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from npcmeta.types import BehaviorSpec
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
+
+DTYPES = {
+    tensor_pb2.FLOAT32: np.dtype("<f4"),
+    tensor_pb2.INT64: np.dtype("<i8"),
+    tensor_pb2.INT32: np.dtype("<i4"),
+    tensor_pb2.BOOL: np.dtype("u1"),
+}
+CODES = {np.dtype(np.float32): tensor_pb2.FLOAT32, np.dtype(np.int64): tensor_pb2.INT64}
+
+
+def read(message: tensor_pb2.Tensor, what: str, kinds: tuple[int, ...], shape: tuple[int | None, ...]) -> np.ndarray:
+    """Reads a tensor whose type is one of `kinds` and whose shape is `shape` (None: any size).
+
+    Raises:
+        ServiceError: INVALID_TENSOR, saying what came and what was expected.
+    """
+    found = tuple(message.shape)
+    names = " or ".join(tensor_pb2.DataType.Name(kind) for kind in kinds)
+    wanted = f"{names} [{', '.join('n' if size is None else str(size) for size in shape)}]"
+    fits = len(found) == len(shape) and all(s is None or s == f for s, f in zip(shape, found, strict=True))
+    if message.data_type not in kinds or not fits or any(size < 0 for size in found):
+        kind = tensor_pb2.DataType.Name(message.data_type) if message.data_type in DTYPES else "no known type"
+        raise _wrong(what, f"{what} is {kind} {list(found)}, expected {wanted}")
+    dtype = DTYPES[message.data_type]
+    expected = math.prod(found) * dtype.itemsize
+    if len(message.data) != expected:
+        raise _wrong(what, f"{what} holds {len(message.data)} bytes, expected {expected} for {wanted} of {list(found)}")
+    values = np.frombuffer(message.data, dtype).reshape(found)
+    if dtype.kind == "f" and not np.isfinite(values).all():
+        row = int(np.argwhere(~np.isfinite(values))[0][0])
+        raise _wrong(what, f"{what} holds NaN or infinity in row {row}, expected finite numbers", row=row)
+    return values
+
+
+def observations(message: tensor_pb2.Tensor, spec: BehaviorSpec, archetype: str) -> np.ndarray:
+    """Reads observations [n, O] for an archetype."""
+    size = spec.observation_size
+    if len(message.shape) == 2 and message.shape[1] != size:
+        raise ServiceError(
+            "INVALID_TENSOR",
+            f'observations have {message.shape[1]} values in a row, archetype "{archetype}" expects {size}; '
+            "check the sensors",
+            field="observations",
+            expected=size,
+            found=message.shape[1],
+        )
+    return read(message, "observations", (tensor_pb2.FLOAT32,), (None, size))
+
+
+def action_mask(message: tensor_pb2.Tensor | None, spec: BehaviorSpec, rows: int) -> np.ndarray:
+    """Reads an action mask [rows, W]; an absent one allows everything. Every branch must allow something."""
+    width = spec.action.mask_size
+    if message is None:
+        return np.ones((rows, width), bool)
+    mask = read(message, "action_mask", (tensor_pb2.BOOL,), (rows, width)) != 0
+    start = 0
+    for branch, size in enumerate(spec.action.branch_sizes):
+        empty = ~mask[:, start : start + size].any(1)
+        if empty.any():
+            row = int(empty.argmax())
+            raise _wrong("action_mask", f"action_mask allows nothing in branch {branch} of row {row}", row=row)
+        start += size
+    return mask
+
+
+def write(values: np.ndarray) -> tensor_pb2.Tensor:
+    """An array on the wire."""
+    data = np.ascontiguousarray(values)
+    return tensor_pb2.Tensor(data_type=CODES[data.dtype], shape=data.shape, data=data.tobytes())
+
+
+def _wrong(what: str, message: str, **metadata: object) -> ServiceError:
+    return ServiceError("INVALID_TENSOR", message, field=what, **metadata)
