@@ -1,0 +1,8 @@
+"""The truth on disk: NPCs, demonstrations and revisions behind one small interface and a URL."""
+
+from __future__ import annotations
+
+from npcmeta_server.store.rows import CommitRequest, DemonstrationRow, NpcRow, RequestKey, RevisionRow
+from npcmeta_server.store.sql import Store, StoreError
+
+__all__ = ["CommitRequest", "DemonstrationRow", "NpcRow", "RequestKey", "RevisionRow", "Store", "StoreError"]

@@ -1,0 +1,67 @@
+"""Tables of the store, and the version of their schema."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, ForeignKey, Integer, LargeBinary, MetaData, String, Table, UniqueConstraint
+
+VERSION = 1
+
+metadata = MetaData()
+
+schema = Table("schema", metadata, Column("version", Integer, primary_key=True))
+
+npcs = Table(
+    "npcs",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("archetype", String(63), nullable=False, index=True),
+    Column("display_name", String(120), nullable=False),
+    Column("seed", String(20), nullable=False),  # text: an unsigned 64-bit number fits no SQL integer
+    Column("revision", Integer, nullable=False),
+    Column("examples", Integer, nullable=False),
+    Column("create_time", Float, nullable=False),
+    Column("update_time", Float, nullable=False),
+    Column("etag", String(32), nullable=False),
+)
+
+demonstrations = Table(
+    "demonstrations",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("npc", ForeignKey("npcs.id", ondelete="CASCADE"), nullable=False),
+    Column("id", String(63), nullable=False),
+    Column("examples", Integer, nullable=False),
+    Column("create_time", Float, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    UniqueConstraint("npc", "id"),
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("npc", ForeignKey("npcs.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("archetype", String(63), nullable=False),
+    Column("archetype_revision", String(64), nullable=False),
+    Column("examples", Integer, nullable=False),
+    Column("support_nll", Float, nullable=False),
+    Column("create_time", Float, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    UniqueConstraint("npc", "number"),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("revision", ForeignKey("revisions.key", ondelete="CASCADE"), primary_key=True),
+    Column("demonstration", ForeignKey("demonstrations.key", ondelete="CASCADE"), primary_key=True),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", String(160), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("result", String, nullable=False),
+)

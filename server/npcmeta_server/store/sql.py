@@ -1,0 +1,301 @@
+"""The store on a SQL database, through SQLAlchemy. Every public method is one transaction."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, RowMapping, create_engine, delete, event, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.store import schema
+from npcmeta_server.store.rows import CommitRequest, DemonstrationRow, NpcRow, RequestKey, RevisionRow
+
+BUSY_MILLISECONDS = 2000
+
+
+class StoreError(RuntimeError):
+    """The store cannot be opened."""
+
+
+class Store:
+    """NPCs, demonstrations and revisions. Not for use from two threads at once; what a method returned from is on disk."""
+
+    def __init__(self, url: str) -> None:
+        """Opens the database at a SQLAlchemy URL, and makes its tables if there are none.
+
+        Raises:
+            StoreError: If it cannot be opened, is in use by another server, or was written by another version.
+        """
+        try:
+            self._engine = _engine(url)
+            with self._engine.begin() as connection:
+                schema.metadata.create_all(connection)
+                _check_version(connection, url)
+        except SQLAlchemyError as error:
+            cause = getattr(error, "orig", None) or error
+            raise StoreError(f"the store {url} cannot be opened: {cause}; is another server using it?") from error
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._engine.dispose()
+
+    def create_npc(
+        self, npc: NpcRow, archetype_revision: str, state: bytes, request: RequestKey
+    ) -> tuple[NpcRow, bool]:
+        """Stores a new NPC with revision 1, its unadapted state; returns it, and whether it is new (not a repetition)."""
+        with self._transaction() as connection:
+            if (before := _repeated(connection, request)) is not None:
+                return self._npc(connection, before["npc"]), False
+            if connection.execute(select(schema.npcs.c.id).where(schema.npcs.c.id == npc.id)).first():
+                raise ServiceError("NPC_EXISTS", f"npcs/{npc.id} exists; choose another npc_id", npc=npc.id)
+            connection.execute(insert(schema.npcs).values(**npc._asdict() | {"seed": str(npc.seed)}))
+            first = {"npc": npc.id, "number": 1, "archetype": npc.archetype, "archetype_revision": archetype_revision}
+            first |= {"examples": 0, "support_nll": 0.0, "create_time": npc.create_time, "state": state}
+            connection.execute(insert(schema.revisions).values(**first))
+            _remember(connection, request, {"npc": npc.id})
+            return npc, True
+
+    def npc(self, npc: str) -> NpcRow:
+        """An NPC, or NPC_NOT_FOUND."""
+        with self._transaction() as connection:
+            return self._npc(connection, npc)
+
+    def npcs(self, archetype: str, after: str, limit: int) -> list[NpcRow]:
+        """NPCs (of an archetype, if it is not empty) in order of id, those behind `after`."""
+        query = select(schema.npcs).where(schema.npcs.c.id > after).order_by(schema.npcs.c.id).limit(limit)
+        if archetype:
+            query = query.where(schema.npcs.c.archetype == archetype)
+        with self._transaction() as connection:
+            return [_npc_row(row) for row in connection.execute(query).mappings()]
+
+    def delete_npc(self, npc: str, etag: str) -> None:
+        """Deletes an NPC with all that belongs to it; only with this etag, if it is not empty."""
+        with self._transaction() as connection:
+            row = self._npc(connection, npc)
+            if etag and etag != row.etag:
+                raise ServiceError(
+                    "ETAG_MISMATCH", f'npcs/{npc} has etag "{row.etag}", the request says "{etag[:64]}"; get it again'
+                )
+            connection.execute(delete(schema.npcs).where(schema.npcs.c.id == npc))
+
+    def state(self, npc: str) -> tuple[NpcRow, RevisionRow, bytes]:
+        """An NPC, the revision that acts, and its state."""
+        with self._transaction() as connection:
+            row = self._npc(connection, npc)
+            at = (schema.revisions.c.npc == npc) & (schema.revisions.c.number == row.revision)
+            revision = connection.execute(select(schema.revisions).where(at)).mappings().one()
+            return row, _revision_row(revision), revision["state"]
+
+    def revisions(self, npc: str, before: int, limit: int) -> list[RevisionRow]:
+        """An NPC's revisions, newest first, those with a number below `before`."""
+        columns = [column for column in schema.revisions.c if column.name != "state"]
+        at = (schema.revisions.c.npc == npc) & (schema.revisions.c.number < before)
+        query = select(*columns).where(at).order_by(schema.revisions.c.number.desc()).limit(limit)
+        with self._transaction() as connection:
+            self._npc(connection, npc)
+            return [_revision_row(row) for row in connection.execute(query).mappings()]
+
+    def add_demonstration(self, npc: str, data: bytes, examples: int, request: RequestKey) -> DemonstrationRow:
+        """Stores a clip."""
+        with self._transaction() as connection:
+            self._npc(connection, npc)
+            if (before := _repeated(connection, request)) is not None:
+                return self._demonstration(connection, npc, before["demonstration"])
+            row, _ = _insert_demonstration(connection, npc, data, examples)
+            _remember(connection, request, {"demonstration": row.id})
+            return row
+
+    def demonstrations(self, npc: str, after: str, limit: int) -> list[DemonstrationRow]:
+        """An NPC's clips in order of id, those behind `after`."""
+        table = schema.demonstrations
+        columns = [table.c[name] for name in DemonstrationRow._fields]
+        query = select(*columns).where((table.c.npc == npc) & (table.c.id > after)).order_by(table.c.id).limit(limit)
+        with self._transaction() as connection:
+            self._npc(connection, npc)
+            return [DemonstrationRow(**row) for row in connection.execute(query).mappings()]
+
+    def demonstration_data(self, npc: str, demonstration: str) -> bytes:
+        """The data of a clip, or DEMONSTRATION_NOT_FOUND."""
+        with self._transaction() as connection:
+            self._demonstration(connection, npc, demonstration)
+            data: bytes = connection.execute(
+                select(schema.demonstrations.c.data).where(_is_demonstration(npc, demonstration))
+            ).scalar_one()
+            return data
+
+    def delete_demonstration(self, npc: str, demonstration: str) -> None:
+        """Deletes a clip; revisions adapted from it stay."""
+        with self._transaction() as connection:
+            self._demonstration(connection, npc, demonstration)
+            connection.execute(delete(schema.demonstrations).where(_is_demonstration(npc, demonstration)))
+
+    def support(self, npc: str) -> list[bytes]:
+        """The clips that the acting revision was adapted from and that still exist, oldest first."""
+        with self._transaction() as connection:
+            keys = _source_keys(connection, npc, self._npc(connection, npc).revision)
+            table = schema.demonstrations
+            query = select(table.c.data).where(table.c.key.in_(keys)).order_by(table.c.key)
+            return list(connection.execute(query).scalars())
+
+    def commit(self, wanted: CommitRequest, request: RequestKey) -> tuple[RevisionRow, list[str]]:
+        """Writes a revision, its new clips and the NPC's pointer; returns it and the new clips' ids."""
+        with self._transaction() as connection:
+            if (before := _repeated(connection, request)) is not None:
+                return self._revision(connection, wanted.npc, before["number"]), before["demonstrations"]
+            npc = self._npc(connection, wanted.npc)
+            if npc.revision != wanted.expected_revision:
+                raise ServiceError("ETAG_MISMATCH", f"npcs/{npc.id} was committed meanwhile; adapt it again")
+            keys = [] if wanted.from_scratch else _source_keys(connection, npc.id, npc.revision)
+            made = [_insert_demonstration(connection, npc.id, data, count) for data, count in wanted.clips]
+            named = [self._demonstration_key(connection, *pair) for pair in wanted.demonstrations]
+            revision = _insert_revision(connection, npc, wanted, [*keys, *named, *(key for _, key in made)])
+            ids = [row.id for row, _ in made]
+            _remember(connection, request, {"number": revision.number, "demonstrations": ids})
+            return revision, ids
+
+    def committed(self, npc: str, request: RequestKey) -> tuple[RevisionRow, list[str]] | None:
+        """What a commit under this request id gave, if there was one."""
+        with self._transaction() as connection:
+            before = _repeated(connection, request)
+            if before is None:
+                return None
+            return self._revision(connection, npc, before["number"]), before["demonstrations"]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            cause = getattr(error, "orig", None) or error
+            raise ServiceError("STORE_UNAVAILABLE", f"the store failed: {cause}; nothing was changed") from error
+
+    def _npc(self, connection: Connection, npc: str) -> NpcRow:
+        row = connection.execute(select(schema.npcs).where(schema.npcs.c.id == npc)).mappings().first()
+        if row is None:
+            raise ServiceError("NPC_NOT_FOUND", f"there is no npcs/{npc}; create it first", npc=npc)
+        return _npc_row(row)
+
+    def _revision(self, connection: Connection, npc: str, number: int) -> RevisionRow:
+        at = (schema.revisions.c.npc == npc) & (schema.revisions.c.number == number)
+        row = connection.execute(select(schema.revisions).where(at)).mappings().first()
+        if row is None:
+            raise ServiceError("NPC_NOT_FOUND", f"there is no npcs/{npc}/revisions/{number} any more", npc=npc)
+        return _revision_row(row)
+
+    def _demonstration(self, connection: Connection, npc: str, demonstration: str) -> DemonstrationRow:
+        columns = [schema.demonstrations.c[name] for name in DemonstrationRow._fields]
+        row = connection.execute(select(*columns).where(_is_demonstration(npc, demonstration))).mappings().first()
+        if row is None:
+            name = f"npcs/{npc}/demonstrations/{demonstration}"
+            raise ServiceError("DEMONSTRATION_NOT_FOUND", f"there is no {name}", npc=npc, demonstration=demonstration)
+        return DemonstrationRow(**row)
+
+    def _demonstration_key(self, connection: Connection, npc: str, demonstration: str) -> int:
+        self._demonstration(connection, npc, demonstration)
+        query = select(schema.demonstrations.c.key).where(_is_demonstration(npc, demonstration))
+        key: int = connection.execute(query).scalar_one()
+        return key
+
+
+def new_etag() -> str:
+    """A fresh etag."""
+    return secrets.token_hex(8)
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite:"):
+        raise StoreError(f'the store is "{url.partition(":")[0]}:...", expected sqlite:///FILE')
+    options: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    engine = create_engine(url, **options)
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, record: Any) -> None:
+        cursor = connection.cursor()
+        # Exclusive: one server for each file. Full: a commit that was answered is on the disk.
+        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+        cursor.close()
+
+    return engine
+
+
+def _check_version(connection: Connection, url: str) -> None:
+    found = connection.execute(select(schema.schema.c.version)).scalar()
+    if found is None:
+        connection.execute(insert(schema.schema).values(version=schema.VERSION))
+    elif found != schema.VERSION:
+        raise StoreError(f"the store {url} has schema version {found}, expected {schema.VERSION}; use its own npcmeta")
+
+
+def _repeated(connection: Connection, request: RequestKey) -> dict[str, Any] | None:
+    """What the first try of this request gave."""
+    if not request.id:
+        return None
+    query = select(schema.requests).where(schema.requests.c.id == request.id)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        return None
+    if row["digest"] != request.digest:
+        raise ServiceError(
+            "REQUEST_ID_REUSED", "this request_id was used for another request; choose a fresh one for each request"
+        )
+    result: dict[str, Any] = json.loads(row["result"])
+    return result
+
+
+def _remember(connection: Connection, request: RequestKey, result: dict[str, Any]) -> None:
+    if request.id:
+        values = {"id": request.id, "digest": request.digest, "result": json.dumps(result)}
+        connection.execute(insert(schema.requests).values(**values))
+
+
+def _insert_demonstration(
+    connection: Connection, npc: str, data: bytes, examples: int
+) -> tuple[DemonstrationRow, int]:
+    # Ids that begin with the time sort by age, whatever made them.
+    row = DemonstrationRow(npc, f"{time.time_ns():x}-{secrets.token_hex(3)}", examples, time.time())
+    result = connection.execute(insert(schema.demonstrations).values(**row._asdict(), data=data))
+    return row, result.inserted_primary_key[0]
+
+
+def _insert_revision(connection: Connection, npc: NpcRow, wanted: CommitRequest, sources: list[int]) -> RevisionRow:
+    row = RevisionRow(
+        npc.id, npc.revision + 1, npc.archetype, wanted.archetype_revision, wanted.examples, wanted.support_nll,
+        time.time(),
+    )  # fmt: skip
+    key = connection.execute(
+        insert(schema.revisions).values(**row._asdict(), state=wanted.state)
+    ).inserted_primary_key[0]
+    if sources:
+        links = [{"revision": key, "demonstration": source} for source in dict.fromkeys(sources)]
+        connection.execute(insert(schema.sources), links)
+    moved = {"revision": row.number, "examples": row.examples, "update_time": row.create_time, "etag": new_etag()}
+    connection.execute(update(schema.npcs).where(schema.npcs.c.id == npc.id).values(**moved))
+    return row
+
+
+def _source_keys(connection: Connection, npc: str, number: int) -> list[int]:
+    at = (schema.revisions.c.npc == npc) & (schema.revisions.c.number == number)
+    query = select(schema.sources.c.demonstration).join(schema.revisions).where(at)
+    return list(connection.execute(query).scalars())
+
+
+def _is_demonstration(npc: str, demonstration: str) -> Any:
+    return (schema.demonstrations.c.npc == npc) & (schema.demonstrations.c.id == demonstration)
+
+
+def _npc_row(row: RowMapping) -> NpcRow:
+    return NpcRow(**{**row, "seed": int(row["seed"])})
+
+
+def _revision_row(row: RowMapping) -> RevisionRow:
+    return RevisionRow(**{field: row[field] for field in RevisionRow._fields})
