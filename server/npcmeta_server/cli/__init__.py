@@ -1,1 +1,59 @@
-"""The command line."""
+"""The command line: one module for each command; each is imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "demo": "the main job, end to end, on an embedded default",
+    "train": "meta-train an archetype and its baseline",
+    "evaluate": "measure archetypes on held-out tasks",
+    "adapt": "make an NPC from demonstrations, without a game or a server",
+    "export": "write ONNX assets for a game",
+    "serve": "serve archetypes and NPCs over gRPC, gRPC-Web and Connect",
+    "data": "inspect recorded demonstrations",
+}
+EXPECTED = (ValueError, OSError, ImportError, RuntimeError, FloatingPointError)
+"""Errors whose message says what to do; NPCMETA_TRACEBACK=1 shows where they came from as well."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that the arguments name, and returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if given[0] == "--version":
+        from npcmeta import __version__
+
+        print(f"npcmeta {__version__}")
+        return 0
+    if given[0] not in COMMANDS:
+        print(f'error: there is no command "{given[0]}"; expected one of: {", ".join(COMMANDS)}', file=sys.stderr)
+        return 2
+    return _run(given[0], given[1:])
+
+
+def _run(command: str, arguments: list[str]) -> int:
+    import tyro
+
+    function = getattr(importlib.import_module(f"npcmeta_server.cli.{command}"), command)
+    try:
+        tyro.cli(function, args=arguments, prog=f"npcmeta {command}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except EXPECTED as error:
+        if os.environ.get("NPCMETA_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _usage() -> str:
+    lines = [f"  {name:10} {text}" for name, text in COMMANDS.items()]
+    return "\n".join(["usage: npcmeta COMMAND ...", "", *lines, "", "npcmeta COMMAND --help says more."])
