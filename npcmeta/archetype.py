@@ -115,16 +115,21 @@ def load_archetype(path: Path) -> Archetype:
     Raises:
         ArchetypeFileError: If the file is missing, foreign, truncated or changed, or does not fit its own header.
     """
-    described, tensors = _read(_bytes_of(path), str(path), "npcmeta.archetype")
+    return archetype_from_bytes(_bytes_of(path), source=str(path))
+
+
+def archetype_from_bytes(data: bytes, *, source: str) -> Archetype:
+    """Reads the content of an archetype file; `source` names it in errors, which are those of `load_archetype`."""
+    described, tensors = _read(data, source, "npcmeta.archetype")
     try:
         archetype = Archetype(**header.parse_archetype(described), meta=tensors)
         with torch.device("meta"):  # shapes without memory: the sizes in a hostile header may be huge
             expected = archetype.settings.build(archetype.spec).init(Generator())
         header.check_tensors(tensors, expected)
     except (ValueError, KeyError, TypeError) as error:
-        raise ArchetypeFileError(f"{path}: {error}") from error
-    _check_digest(described, tensors, str(path))
-    _check_playable(archetype, str(path))
+        raise ArchetypeFileError(f"{source}: {error}") from error
+    _check_digest(described, tensors, source)
+    _check_playable(archetype, source)
     return archetype
 
 

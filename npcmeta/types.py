@@ -131,6 +131,7 @@ class Learner(NamedTuple):
     init: Callable[[Generator], Params]  # (generator) -> meta-parameters
     begin: Callable[[Params, int, Tensor], Params]  # (meta, num_tasks, noise) -> state, playable before any example
     steps: Callable[[Params, Params, Examples], Iterator[Params]]  # (meta, state, examples) -> the inner loop's states
+    num_steps: Callable[[Tensor], Tensor]  # (shots [T]) -> how many of `steps` change a task's state, [T] int64
     update: Callable[[Params, Params, Examples], Params]  # (meta, state, examples) -> the last of `steps`
     predict: Callable[[Params, Params, Tensor], Tensor]  # (meta, state, observation [T,Q,O]) -> head params [T,Q,P]
     meta_loss: Callable[[Params, Task, Generator], tuple[Tensor, dict[str, float]]]  # -> (scalar, metrics)

@@ -76,6 +76,9 @@ def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
         yield state
         yield update(meta, state, examples)
 
+    def num_steps(shots: Tensor) -> Tensor:
+        return (shots > 0).to(torch.int64)
+
     def encode(meta: Params, examples: Examples) -> Tensor:
         taken = heads.action_features(examples.action, spec.action, examples.observation.dtype)
         pairs = torch.cat([examples.observation, taken], -1)
@@ -115,4 +118,4 @@ def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
         loss = adapted + settings.unadapted_share * unadapted
         return loss, {"adapted_nll": float(adapted.detach()), "unadapted_nll": float(unadapted.detach())}
 
-    return Learner(("sum", "count"), (), 0, head, init, begin, steps, update, predict, meta_loss, context)
+    return Learner(("sum", "count"), (), 0, head, init, begin, steps, num_steps, update, predict, meta_loss, context)

@@ -66,8 +66,11 @@ def build(settings: FinetuneSettings, spec: BehaviorSpec) -> Learner:
             examples,
             activation=settings.activation,
             rate=settings.inner_rate,
-            steps=number_of_steps(settings, examples.weight.sum(-1)),
+            steps=num_steps(examples.weight.sum(-1)),
         )
+
+    def num_steps(shots: Tensor) -> Tensor:
+        return number_of_steps(settings, shots)
 
     def update(meta: Params, state: Params, examples: Examples) -> Params:
         return inner_loop.last(steps(meta, state, examples))
@@ -90,7 +93,7 @@ def build(settings: FinetuneSettings, spec: BehaviorSpec) -> Learner:
     def embed(meta: Params, state: Params) -> Tensor:
         return state[f"{len(settings.hidden)}.bias"]
 
-    return Learner(keys, (), 0, head, init, begin, steps, update, predict, meta_loss, embed)
+    return Learner(keys, (), 0, head, init, begin, steps, num_steps, update, predict, meta_loss, embed)
 
 
 def number_of_steps(settings: FinetuneSettings, shots: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks
@@ -74,6 +75,9 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
             clip=settings.inner_clip,
         )
 
+    def num_steps(shots: Tensor) -> Tensor:
+        return settings.inner_steps * (shots > 0).to(torch.int64)
+
     def update(meta: Params, state: Params, examples: Examples) -> Params:
         return inner_loop.last(steps(meta, state, examples))
 
@@ -105,4 +109,4 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
         # Relative to the shared weights, so that an unadapted character is at the origin.
         return moved
 
-    return Learner(keys, (), 0, head, init, begin, steps, update, predict, meta_loss, embed)
+    return Learner(keys, (), 0, head, init, begin, steps, num_steps, update, predict, meta_loss, embed)

@@ -137,6 +137,18 @@ def test_steps_lead_from_the_state_to_the_update(case: Case) -> None:
     toys.assert_same_bits(steps[-1], case.learner.update(case.trained, state, support))
 
 
+def test_num_steps_says_when_each_task_stops_changing(case: Case) -> None:
+    support = toys.draw_task(case.kind, 3, 60).support
+    weight = (torch.arange(60) < torch.tensor([[0], [3], [60]])).float()
+    states = list(case.learner.steps(case.trained, case.begin(3), support._replace(weight=weight)))
+    count = case.learner.num_steps(weight.sum(-1))
+    assert count.dtype == torch.int64
+    assert int(count.max()) == len(states) - 1
+    for row, last in enumerate(count.tolist()):
+        moved = [any(not torch.equal(b[key][row], a[key][row]) for key in a) for a, b in itertools.pairwise(states)]
+        assert moved == [step < last for step in range(len(moved))]
+
+
 def test_inputs_are_left_as_they_were(case: Case) -> None:
     """The server keeps the old state until a commit, so nothing may be changed in place."""
     support = toys.draw_task(case.kind, 3, 20).support
