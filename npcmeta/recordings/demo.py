@@ -25,7 +25,15 @@ from npcmeta.recordings.gen.mlagents_demo.demo_pb2 import (
     DemonstrationMeta,
     Observation,
 )
-from npcmeta.recordings.recording import MAX_OBSERVATION, Recording, RecordingError, check, check_branch_sizes
+from npcmeta.recordings.recording import (
+    MAX_CONTINUOUS,
+    MAX_OBSERVATION,
+    Recording,
+    RecordingError,
+    check,
+    check_branch_sizes,
+    check_extent,
+)
 
 MAX_SENSORS = 256
 
@@ -103,6 +111,7 @@ def read_records(path: Path) -> DemoRecords:
     brain, position = read_message(data, BODY, BrainParameters(), "the brain parameters", source)
     assert isinstance(brain, BrainParameters)
     continuous, branches = _action_sizes(brain, source)
+    check_extent(meta.number_steps, 0, continuous, branches, source)
     header = DemoHeader(
         meta.api_version, meta.demonstration_name, meta.number_steps, meta.number_episodes, meta.mean_reward,
         brain.brain_name, continuous, branches,
@@ -132,7 +141,7 @@ class _Reading:
         self._add_actions(pair, step)
         if len(info.action_mask) not in (0, self.width):
             raise self._error(step, f"the action mask has {len(info.action_mask)} values; expected {self.width}")
-        self.masked.extend(info.action_mask or bytes(self.width))
+        self.masked.frombytes(bytes(info.action_mask) or bytes(self.width))
         self.rewards.append(info.reward)
         self.first = info.done
         self.done.append(info.done)
@@ -178,7 +187,7 @@ class _Reading:
         self.discrete.extend(discrete)
 
     def _whole(self, values: Sequence[float], step: int) -> list[int]:
-        if not all(value.is_integer() for value in values):
+        if not all(value.is_integer() and abs(value) < 1 << 31 for value in values):
             raise self._error(step, f"the choices are {list(values)[:8]}; expected whole numbers")
         return [int(value) for value in values]
 
@@ -228,10 +237,10 @@ def _action_sizes(brain: BrainParameters, source: str) -> tuple[int, tuple[int, 
         is_continuous = brain.vector_action_space_type_deprecated == BrainParameters.CONTINUOUS
         continuous, branches = (sizes[0] if sizes else 0, ()) if is_continuous else (0, sizes)
     check_branch_sizes(branches, source)
-    if not 0 <= continuous <= MAX_OBSERVATION or continuous + len(branches) == 0:
+    if not 0 <= continuous <= MAX_CONTINUOUS or continuous + len(branches) == 0:
         raise RecordingError(
             f"{source}: the brain parameters name {continuous} continuous actions and {len(branches)} branches; "
-            f"expected at least one action, and at most {MAX_OBSERVATION} continuous ones"
+            f"expected at least one action, and at most {MAX_CONTINUOUS} continuous ones"
         )
     return continuous, branches
 

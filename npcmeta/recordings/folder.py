@@ -13,7 +13,7 @@ import numpy as np
 from npcmeta.recordings.behavior import FILE, Behavior, read_behavior
 from npcmeta.recordings.demo import read_demo
 from npcmeta.recordings.npz import read_npz
-from npcmeta.recordings.recording import Recording, RecordingError, join, unmasked
+from npcmeta.recordings.recording import Recording, RecordingError, check_extent, join, unmasked
 from npcmeta.types import ActionSpec, BehaviorSpec
 
 READERS = {".npz": read_npz, ".demo": read_demo}
@@ -121,8 +121,9 @@ def find_characters(path: Path) -> tuple[list[tuple[str, list[Path]]], tuple[str
 
 
 def recordings_in(folder: Path) -> list[Path]:
-    """The folder's recordings in name order."""
-    return sorted(file for file in folder.iterdir() if file.suffix in READERS and file.is_file())
+    """The folder's recordings in name order; hidden files, which some systems leave beside others, are passed over."""
+    found = (file for file in folder.iterdir() if file.suffix in READERS and not file.name.startswith("."))
+    return sorted(file for file in found if file.is_file())
 
 
 def agree(named: Sequence[tuple[str, Recording]]) -> list[Recording]:
@@ -140,7 +141,11 @@ def agree(named: Sequence[tuple[str, Recording]]) -> list[Recording]:
     seen = np.max([r.branch_sizes for _, r in named], axis=0) if named[0][1].branch_sizes else ()
     sizes = declared[0][1].branch_sizes if declared else tuple(int(size) for size in seen)
     rates = [r.tick_rate_hz for _, r in named if r.tick_rate_hz is not None]
-    return [_widened(r, sizes, source)._replace(tick_rate_hz=rates[0] if rates else None) for source, r in named]
+    rate = rates[0] if rates else None
+    # Where nobody declared them, the next recordings may still widen the branches.
+    return [
+        _widened(r, sizes, source)._replace(tick_rate_hz=rate, branches_declared=bool(declared)) for source, r in named
+    ]
 
 
 def digest(recording: Recording) -> str:
@@ -161,14 +166,14 @@ def _check_same(named: Sequence[tuple[str, Recording]], measure: Callable[[Recor
 
 def _widened(recording: Recording, sizes: tuple[int, ...], source: str) -> Recording:
     if recording.branch_sizes == sizes:
-        return recording._replace(branches_declared=True)
+        return recording
     if any(seen > size for seen, size in zip(recording.branch_sizes, sizes, strict=True)):
         raise RecordingError(
             f"{source}: the largest choices make branches of {recording.branch_sizes}; expected at most {sizes}, as in "
             "the other recordings"
         )
-    mask = unmasked(recording.steps, sizes)
-    return recording._replace(branch_sizes=sizes, action_masks=mask, branches_declared=True)
+    check_extent(recording.steps, 0, 0, sizes, source)
+    return recording._replace(branch_sizes=sizes, action_masks=unmasked(recording.steps, sizes))
 
 
 def _spec(recordings: Sequence[Recording], behavior: Behavior) -> tuple[BehaviorSpec, tuple[str, ...]]:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError, Message
 
-from npcmeta.recordings.recording import RecordingError
+from npcmeta.recordings.recording import MAX_BYTES, RecordingError
 
-MAX_BYTES = 512 << 20
 MAX_MESSAGE = 1 << 20
 BODY = 33
 """Offset of the brain parameters; the metadata before them is padded."""

@@ -18,14 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npcmeta.recordings.files import write_whole
-from npcmeta.recordings.recording import Recording, RecordingError, check, check_branch_sizes, unmasked
+from npcmeta.recordings.recording import (
+    MAX_BRANCHES,
+    MAX_BYTES,
+    Recording,
+    RecordingError,
+    check,
+    check_branch_sizes,
+    check_extent,
+    unmasked,
+)
 
-MAX_BYTES = 512 << 20
 MAX_MEMBERS = 64
 MAX_HEADER = 4096
 MAGIC = b"\x93NUMPY"
 HEADER = re.compile(
-    r"\{\s*'descr':\s*'([<>|=]?[a-zA-Z]\d+)',\s*'fortran_order':\s*(True|False),\s*"
+    r"\{\s*'descr':\s*'([<|]?(?:[iu][1248]|f[248]|b1))',\s*'fortran_order':\s*(True|False),\s*"
     r"'shape':\s*\(((?:\d{1,18}(?:,\s*\d{1,18})*,?)?)\),?\s*\}\s*"
 )
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, struct.error)
@@ -50,7 +58,7 @@ ARRAYS = {
     "episode_starts": Expected(*SWITCH, ("T",)),
     "rewards": Expected(*REALS, ("T",)),
     "branch_sizes": Expected(*WHOLE, ("B",)),
-    "tick_rate_hz": Expected(*REALS, ()),
+    "tick_rate_hz": Expected("fiu", "a number", ()),
 }
 
 
@@ -136,7 +144,8 @@ def _directory(archive: zipfile.ZipFile, source: str) -> tuple[dict[str, zipfile
             f"several files, they are read in name order"
         )
     if "observations" not in known:
-        raise RecordingError(f"{source}: there is no array observations; found {sorted(named)[:20]}")
+        names = ", ".join(repr(name)[:60] for name in sorted(named)[:20]) or "nothing"
+        raise RecordingError(f"{source}: there is no array observations; found {names}")
     ignored = sorted(repr(name)[:60] for name in set(named) - set(ARRAYS))
     return known, (f"{source}: ignored {', '.join(ignored)}",) if ignored else ()
 
@@ -173,7 +182,15 @@ def _header(stream: IO[bytes], name: str, source: str) -> tuple[str, int]:
 
 
 def _check_steps(found: dict[str, Found], source: str) -> None:
-    steps = found["observations"].shape[0]
+    steps, width = found["observations"].shape
+    if steps == 0 or width == 0:
+        raise RecordingError(f"{source}: observations is empty ({[steps, width]}); expected at least one step")
+    continuous, branches = (
+        found[name].shape[1] if name in found else 0 for name in ("continuous_actions", "discrete_actions")
+    )
+    if branches > MAX_BRANCHES:
+        raise RecordingError(f"{source}: discrete_actions has {branches} branches; expected at most {MAX_BRANCHES}")
+    check_extent(steps, width, continuous, (1,) * branches, source)
     for name, entry in found.items():
         if ARRAYS[name].axes[:1] == ("T",) and entry.shape[0] != steps:
             raise RecordingError(f"{source}: {name} has {entry.shape[0]} steps; expected {steps}, as in observations")
@@ -204,11 +221,13 @@ def _assemble(arrays: dict[str, NDArray], branch_sizes: tuple[int, ...] | None, 
         branch_sizes = tuple(arrays["branch_sizes"].tolist())
     sizes = infer_branch_sizes(discrete, masks, source) if branch_sizes is None else branch_sizes
     check_branch_sizes(sizes, source)
+    continuous = arrays.get("continuous_actions", np.zeros((steps, 0), dtype=np.float32))
+    check_extent(*arrays["observations"].shape, continuous.shape[1], sizes, source)
     starts = arrays.get("episode_starts", np.arange(steps) == 0)
     rate = arrays.get("tick_rate_hz")
     return Recording(
         arrays["observations"],
-        arrays.get("continuous_actions", np.zeros((steps, 0), dtype=np.float32)),
+        continuous,
         discrete,
         unmasked(steps, sizes) if masks is None else masks,
         starts,
@@ -223,8 +242,6 @@ def infer_branch_sizes(discrete: NDArray[np.int64], masks: NDArray[np.bool_] | N
     """Choices of each branch: a single branch's mask says it, otherwise the largest choice seen plus one."""
     if discrete.shape[1] == 1 and masks is not None:
         return (masks.shape[1],)
-    if len(discrete) == 0:
-        return (1,) * min(discrete.shape[1], 1)
     sizes = tuple(int(size) for size in discrete.max(0) + 1)
     if masks is not None and sum(sizes) != masks.shape[1]:
         raise RecordingError(

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 MAX_BRANCHES = 64
 MAX_CHOICES = 4096
+MAX_CONTINUOUS = 4096
 MAX_OBSERVATION = 16_384
+MAX_STEPS = 1 << 24
+MAX_BYTES = 512 << 20
+"""Of a file, and of what it becomes in memory."""
 
 
 class RecordingError(ValueError):
@@ -91,10 +95,21 @@ def unmasked(steps: int, branch_sizes: tuple[int, ...]) -> NDArray[np.bool_]:
 
 def check_branch_sizes(sizes: tuple[int, ...], source: str) -> None:
     """Raises RecordingError unless these can be the numbers of choices of some branches."""
-    if len(sizes) > MAX_BRANCHES or not all(1 <= size <= MAX_CHOICES for size in sizes):
+    if len(sizes) > MAX_BRANCHES or not all(size >= 1 for size in sizes) or sum(sizes) > MAX_CHOICES:
+        shown = ", ".join(map(str, sizes[:MAX_BRANCHES]))
         raise RecordingError(
-            f"{source}: the branches have {sizes} choices; expected at most {MAX_BRANCHES} branches of 1 to "
-            f"{MAX_CHOICES} choices"
+            f"{source}: the branches have {shown} choices; expected at most {MAX_BRANCHES} branches of at least 1 and "
+            f"together at most {MAX_CHOICES} choices"
+        )
+
+
+def check_extent(steps: int, observation: int, continuous: int, branch_sizes: tuple[int, ...], source: str) -> None:
+    """Raises RecordingError if so many steps would take too much memory; to be called before anything is built."""
+    row = 4 * (observation + continuous) + 8 * len(branch_sizes) + sum(branch_sizes) + 5
+    if steps > MAX_STEPS or steps * row > MAX_BYTES:
+        raise RecordingError(
+            f"{source}: {steps:,} steps take {steps * row:,} bytes; expected at most {MAX_STEPS:,} steps and "
+            f"{MAX_BYTES:,} bytes in one file: split the timeline into several, they are read in name order"
         )
 
 
@@ -105,6 +120,11 @@ def _check_sizes(recording: Recording, source: str) -> None:
         raise RecordingError(
             f"{source}: observations have the shape {recording.observations.shape}; expected at least one step of 1 "
             f"to {MAX_OBSERVATION} numbers"
+        )
+    if recording.continuous_actions.shape[-1] > MAX_CONTINUOUS:
+        raise RecordingError(
+            f"{source}: continuous_actions have {recording.continuous_actions.shape[-1]} numbers; expected at most "
+            f"{MAX_CONTINUOUS}"
         )
     expected = {
         "continuous_actions": (steps, recording.continuous_actions.shape[-1]),

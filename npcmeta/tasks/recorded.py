@@ -68,7 +68,12 @@ def evaluation_family(data: Path, spec: BehaviorSpec, trained: Mapping[str, str]
 
 
 def as_tasks(found: Characters) -> Tasks:
-    """The characters, or with fewer than five of them contiguous segments of their timelines."""
+    """The characters, or with fewer than five of them contiguous segments of their timelines.
+
+    Raises:
+        RecordingError: If nothing can be learned from them; the message says why.
+    """
+    _check_branches(found.spec)
     for member in found.members:
         if member.recording.steps < MIN_STEPS:
             raise RecordingError(f"{member.id} has {member.recording.steps} steps; expected at least {MIN_STEPS}")
@@ -94,6 +99,16 @@ def segments(member: Character) -> list[Character]:
     edges = np.linspace(0, steps, count + 1).astype(int)
     pieces = [cut(member.recording, first, last) for first, last in pairwise(edges.tolist())]
     return [Character(f"{member.id}/segment-{i:02d}", piece, digest(piece)) for i, piece in enumerate(pieces)]
+
+
+def _check_branches(spec: BehaviorSpec) -> None:
+    for branch, size in enumerate(spec.action.branch_sizes):
+        if size < 2:
+            raise RecordingError(
+                f"discrete_actions, branch {branch}: there is one choice only, so nothing to decide; expected at least "
+                "2: leave the branch out when recording, or, if there are choices that were never taken, name "
+                "branch_sizes in behavior.json"
+            )
 
 
 def _last_fifth(members: Iterable[Character]) -> set[str]:

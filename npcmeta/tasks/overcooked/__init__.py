@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from npcmeta.recordings.npz import write_arrays
+from npcmeta.recordings.npz import UNREADABLE, write_arrays
 from npcmeta.recordings.recording import Recording, unmasked
 from npcmeta.tasks.overcooked.features import SIZE, features
 from npcmeta.tasks.overcooked.trials import LAYOUTS, read_trials
@@ -81,7 +80,7 @@ def load(cache: Path | None = None, progress: Callable[[float], None] | None = N
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Play(*(arrays[name] for name in Play._fields))
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+    except (OSError, KeyError, *UNREADABLE):
         play = convert(progress)
         # A folder that cannot be written costs a conversion each time, nothing else.
         with contextlib.suppress(OSError):
