@@ -19,7 +19,7 @@ class Scores(NamedTuple):
 
     nll: Tensor  # nats per decision
     accuracy: Tensor  # share of branches decided as the character did; NaN without branches
-    error: Tensor  # mean squared error of the most likely continuous action; NaN without continuous actions
+    error: Tensor  # mean squared error of the most likely continuous action, as scaled; NaN without them
 
 
 def evaluate(learner: Learner, meta: Params, noise: Tensor, task: Task, *, adapted: bool = True) -> Scores:
@@ -72,8 +72,13 @@ def take_steps(examples: Examples, count: int) -> Examples:
     return Examples(observation[:, :count], first, mask[:, :count], weight[:, :count])
 
 
-def row(archetype: str, learner: str, shots: int, tasks: NamedTasks, scores: Scores) -> dict[str, Any]:
-    """One row of the table that `npcmeta evaluate` writes, as JSON values."""
+def row(
+    archetype: str, learner: str, shots: int, tasks: NamedTasks, scores: Scores, unit: float = 1.0
+) -> dict[str, Any]:
+    """One row of the table that `npcmeta evaluate` writes, as JSON values.
+
+    `unit` is what a continuous action of 1 stands for in the family's own units, which are those of the squared error.
+    """
     spread = float(scores.nll.std()) if len(scores.nll) > 1 else math.nan
     return {
         "archetype": archetype,
@@ -82,7 +87,7 @@ def row(archetype: str, learner: str, shots: int, tasks: NamedTasks, scores: Sco
         "tasks": len(tasks.ids),
         "nll": float(scores.nll.mean()),
         "accuracy": _number(scores.accuracy.mean()),
-        "mse": _number(scores.error.mean()),
+        "mse": _number(scores.error.mean() * unit**2),
         "nll_ci95": _number(1.96 * spread / math.sqrt(len(scores.nll))),
         "per_task": dict(zip(tasks.ids, scores.nll.tolist(), strict=True)),
     }

@@ -46,13 +46,24 @@ def clip_per_task(gradients: Params, limit: float) -> Params:
 
 
 def sgd_steps(
-    head: Head, weights: Params, examples: Examples, *, activation: str, rate: float, steps: int, clip: float | None
+    head: Head,
+    weights: Params,
+    examples: Examples,
+    *,
+    activation: str,
+    rate: float | Tensor,
+    steps: int,
+    clip: float | None,
 ) -> Iterator[Params]:
-    """Plain SGD on the support sets; yields the weights before the first step and after each one."""
+    """Plain SGD on the support sets; yields the weights before the first step and after each one.
+
+    The step size `rate` is a number, or one for each task [T].
+    """
+    pace = torch.as_tensor(rate, dtype=examples.weight.dtype)
     yield weights
     for _ in range(steps):
         gradients = support_gradient(head, weights, examples, activation, clip)
-        weights = {key: value - rate * gradients[key] for key, value in weights.items()}
+        weights = {key: value - along_tasks(pace, value) * gradients[key] for key, value in weights.items()}
         yield weights
 
 

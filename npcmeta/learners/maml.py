@@ -26,6 +26,11 @@ class MamlSettings:
     """Steps of the inner loop, M."""
     inner_clip: float = 2.0
     """Largest norm of one task's inner gradient."""
+    prior_examples: float = 0.0
+    """How many examples the initialisation counts for: with K of them the step size is K / (K + prior_examples) of
+    `inner_rate`, so that a handful of examples moves a character little. 0 is the paper's."""
+    dropout: float = 0.0
+    """Share of hidden units left out while training, outside of the inner loop."""
     unadapted_share: float = 0.3
     """Weight of the loss before adapting beside the loss after it, so that an NPC plays well before any example."""
     first_order: bool = False
@@ -51,8 +56,9 @@ class FomamlSettings(MamlSettings):
 def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
     """MAML on every weight of the network, which are the state.
 
-    Deviations from the paper: the gradient of each task is clipped, and the meta-loss includes the loss before
-    adapting (`unadapted_share`; 0 is the paper's).
+    Deviations from the paper: the gradient of each task is clipped, its step size grows with its number of examples
+    (`prior_examples`; 0 is the paper's), and the meta-loss includes the loss before adapting (`unadapted_share`; 0 is
+    the paper's).
     """
     head = heads.build_head(spec.action)
     sizes = (spec.observation_size, *settings.hidden, head.num_params)
@@ -70,7 +76,7 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
             state,
             examples,
             activation=settings.activation,
-            rate=settings.inner_rate,
+            rate=step_size(settings, examples.weight.sum(-1)),
             steps=settings.inner_steps,
             clip=settings.inner_clip,
         )
@@ -95,7 +101,9 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
 
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
         def query_nll(weights: Params) -> Tensor:
-            output = networks.forward(weights, task.query.observation, settings.activation)[0]
+            output = networks.forward_with_dropout(
+                weights, task.query.observation, settings.activation, settings.dropout, generator
+            )
             nll = head.nll(output, task.query.action, task.query.action_mask) * task.query.weight
             return (nll / inner_loop.total_weight(task.query)).sum(-1).mean()
 
@@ -110,3 +118,8 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
         return moved
 
     return Learner(keys, (), 0, head, init, begin, steps, num_steps, update, predict, meta_loss, embed)
+
+
+def step_size(settings: MamlSettings, shots: Tensor) -> Tensor:
+    """Step size of the inner loop for each task [T], from its number of examples [T]."""
+    return settings.inner_rate * shots / (shots + settings.prior_examples).clamp_min(1e-12)

@@ -19,6 +19,7 @@ class Family(NamedTuple):
     outer: Mapping[str, Any]  # defaults of OuterSettings
     validation_shots: tuple[int, ...]
     learner_settings: Mapping[str, Mapping[str, Any]] = {}  # learner -> defaults that suit this family
+    unit: float = 1.0  # what a continuous action of 1 stands for in the family's own units, those of reported errors
 
 
 def _sinusoid(data: Path | None, split: int) -> TaskSplits:
@@ -62,6 +63,7 @@ FAMILIES: dict[str, Family] = {
         | {"min_shots": 10, "max_shots": 10, "query_shots": 10},
         (5, 10),
         {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}},
+        unit=5.0,
     ),
     "arena": Family(
         _arena,

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from npcmeta.types import Action, ActionSpec, BehaviorSpec, Examples, NamedTasks, Task, TaskSplits
 
 SCALE = 5.0
-"""Targets are divided by this, so that they are actions in [-1, 1]; an MSE in original units is SCALE^2 times ours."""
+"""Targets are divided by this, so that they are actions in [-1, 1]; it is the `unit` of this family in `FAMILIES`."""
 
 
 class SinusoidFamily:
@@ -45,11 +45,6 @@ def splits(split: int) -> TaskSplits:
     summary = {"split": split, "test": "600 waves of their own seed"}
     parts = [SinusoidFamily(1000 * split + offset) for offset in (1, 2, 3)]
     return TaskSplits(parts[0], parts[1], parts[2], summary)
-
-
-def mse_original_units(mean: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of each task [T] in the units of the papers, from scaled predictions [T, Q, 1]."""
-    return (mean - target).square().mean((-1, -2)) * SCALE**2
 
 
 def _points(x: Tensor, y: Tensor) -> Examples:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -54,10 +54,16 @@ def evaluate(
     loaded = [load_archetype(archetype_file(path)) for path in archetypes]
     if not loaded:
         raise ValueError("no archetype was given; expected files, or folders that npcmeta train wrote")
-    contenders = line_up(loaded, baselines(archetypes))
-    family = evaluation_family(loaded, data, include_trained)
+    found = baselines(archetypes)
+    contenders = line_up(loaded, found)
+    family = evaluation_family(loaded + found, data, include_trained)
+    for written in (path for path in (json, plot) if path is not None):
+        written.parent.mkdir(parents=True, exist_ok=True)
     rows = list(measure(contenders, family, wanted, seed, console))
-    console.print(table(rows))
+    if not rows:
+        raise ValueError(f'no character has enough examples for --shots "{shots}"; ask for fewer')
+    for measured in tables(rows):
+        console.print(measured)
     if json is not None:
         json.write_text(jsonlib.dumps({"rows": rows, "seed": seed}, indent=1))
         console.print(f"rows:   {json}")
@@ -85,29 +91,46 @@ def archetype_file(path: Path) -> Path:
 
 
 def baselines(paths: Iterable[Path]) -> list[Archetype]:
-    """The baselines beside the archetypes, each once.
+    """The baselines beside the archetypes; of those with the same weights and settings, one.
 
     Raises:
         ValueError: If there is none at all.
     """
     files = [archetype_file(path).parent / "baseline.safetensors" for path in paths]
-    found = {found.revision: found for found in (load_archetype(file) for file in files if file.exists())}
+    found: list[Archetype] = []
+    for file in files:
+        baseline = load_archetype(file) if file.exists() else None
+        if baseline is not None and not any(_plays_the_same(baseline, other) for other in found):
+            found.append(baseline)
     if not found:
         raise ValueError(
             f"there is no {files[0]}: every table needs the baseline; train without --no-baseline, or copy it there"
         )
-    return list(found.values())
+    return found
+
+
+def _plays_the_same(one: Archetype, other: Archetype) -> bool:
+    return (
+        (one.settings, one.spec, one.normaliser) == (other.settings, other.spec, other.normaliser)
+        and one.meta.keys() == other.meta.keys()
+        and all(torch.equal(value, other.meta[key]) for key, value in one.meta.items())
+    )
 
 
 def line_up(archetypes: list[Archetype], found: list[Archetype]) -> list[Contender]:
     """Who is compared: the archetypes, and every baseline unadapted and fine-tuned."""
-    revisions = {baseline.revision for baseline in found}
-    own = [a for a in archetypes if a.revision not in revisions]
-    contenders = [Contender(a.name, a.learner_name, a, True) for a in own]
+    own = {a.revision: a for a in archetypes if not any(_plays_the_same(a, baseline) for baseline in found)}
+    names = [a.name for a in (*own.values(), *found)]
+
+    def label(archetype: Archetype) -> str:
+        """Its name, with the beginning of its revision where others are called the same."""
+        return archetype.name if names.count(archetype.name) == 1 else f"{archetype.name}@{archetype.revision[:8]}"
+
+    contenders = [Contender(label(a), a.learner_name, a, True) for a in own.values()]
     for baseline in found:
         contenders += [
-            Contender(baseline.name, "average", baseline, False),
-            Contender(baseline.name, "finetune", baseline, True),
+            Contender(label(baseline), "average", baseline, False),
+            Contender(label(baseline), "finetune", baseline, True),
         ]
     return contenders
 
@@ -172,29 +195,41 @@ def measure_one(contender: Contender, named: NamedTasks, shots: int, seed: int) 
     scores = scoring.evaluate(
         learner, contender.archetype.meta, noise, named.task, adapted=contender.adapts and shots > 0
     )
-    return scoring.row(contender.label, contender.learner, shots, named, scores)
+    unit = tasks.find(contender.archetype.family).unit
+    return scoring.row(contender.label, contender.learner, shots, named, scores, unit)
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
-    """NLL (and accuracy, or squared error) of every contender at every number of shots; the best NLL is bold."""
-    shots = sorted({row["shots"] for row in rows})
-    best = {k: min(row["nll"] for row in rows if row["shots"] == k) for k in shots}
-    counts = {k: next(row["tasks"] for row in rows if row["shots"] == k) for k in shots}
-    shown = Table(title="NLL in nats per decision, and accuracy or mean squared error")
-    shown.add_column("archetype")
-    shown.add_column("learner")
-    for k in shots:
-        shown.add_column(f"{k} shots\n({counts[k]} tasks)", justify="right")
-    for label, learner in dict.fromkeys((row["archetype"], row["learner"]) for row in rows):
-        cells = {row["shots"]: row for row in rows if (row["archetype"], row["learner"]) == (label, learner)}
-        shown.add_row(label, learner, *(_cell(cells.get(k), best[k]) for k in shots))
+def tables(rows: list[dict[str, Any]]) -> list[Table]:
+    """A table for the NLL, and one each for accuracy and squared error where there are such."""
+    shown = [table(rows, "nll", "NLL, nats per decision", "{:.3f}", min)]
+    if any(row["accuracy"] is not None for row in rows):
+        shown.append(table(rows, "accuracy", "accuracy, share of decisions", "{:.3f}", max))
+    if any(row["mse"] is not None for row in rows):
+        shown.append(table(rows, "mse", "mean squared error", "{:.4f}", min))
     return shown
 
 
-def _cell(row: dict[str, Any] | None, best: float) -> str:
-    if row is None:
+def table(
+    rows: list[dict[str, Any]], measure: str, title: str, form: str, choose: Callable[[Iterable[float]], float]
+) -> Table:
+    """One measure of every contender at every number of shots; the best ones are bold."""
+    shots = sorted({row["shots"] for row in rows})
+    tasks_at = {row["shots"]: row["tasks"] for row in rows}
+    best = {k: choose(row[measure] for row in rows if row["shots"] == k) for k in shots}
+    everybody = max(tasks_at.values())
+    shown = Table(title=f"{title} ({everybody} characters)")
+    shown.add_column("archetype", overflow="fold")
+    shown.add_column("learner")
+    for k in shots:
+        shown.add_column(f"{k}" if tasks_at[k] == everybody else f"{k}\n({tasks_at[k]})", justify="right")
+    for label, learner in dict.fromkeys((row["archetype"], row["learner"]) for row in rows):
+        values = {r["shots"]: r[measure] for r in rows if (r["archetype"], r["learner"]) == (label, learner)}
+        cells = (_cell(values.get(k), best[k], form) for k in shots)
+        shown.add_row(label, learner, *cells)
+    return shown
+
+
+def _cell(value: float | None, best: float, form: str) -> str:
+    if value is None:
         return "-"
-    nll = f"[bold]{row['nll']:.3f}[/]" if row["nll"] <= best else f"{row['nll']:.3f}"
-    if row["accuracy"] is not None:
-        return f"{nll}  {100 * row['accuracy']:.0f} %"
-    return f"{nll}  {row['mse']:.4f}"
+    return f"[bold]{form.format(value)}[/]" if value == best else form.format(value)

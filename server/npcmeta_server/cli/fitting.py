@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import queue
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Generator
 
 from npcmeta import tasks, training
@@ -67,11 +68,10 @@ def fit(jobs: list[Job], console: Console) -> list[str]:
 def _watch(jobs: list[Job], processes: list[BaseProcess], reports: Queue[Report], console: Console) -> list[str]:
     notes: dict[str, None] = {}
     waiting = set(range(len(jobs)))
-    with _progress(console) as progress:
-        bars = [progress.add_task(job.draft.name, total=1.0, state="starting") for job in jobs]
+    with Shown([job.path.stem for job in jobs], console) as shown:
         while waiting:
             report = _next(reports, processes, waiting)
-            _show(progress, bars[report.job], report)
+            shown.update(report)
             if report.failure:
                 raise ValueError(report.failure)
             if report.finished is not None:
@@ -91,26 +91,57 @@ def _next(reports: Queue[Report], processes: list[BaseProcess], waiting: set[int
                     return Report(index, failure=f"a training process ended with code {code} before it was done")
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[state]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )
+class Shown:
+    """What there is to see of trainings: bars in a terminal, elsewhere a line at each tenth of the way."""
+
+    def __init__(self, names: list[str], console: Console) -> None:
+        """`names` are those of the jobs, in their order."""
+        self._names, self._console, self._tenths = names, console, [-1] * len(names)
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=12),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._bars = [self._progress.add_task(name, total=1.0, state="starting") for name in names]
+
+    def __enter__(self) -> Shown:
+        """Starts drawing."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leaves the bars as they are."""
+        self._progress.stop()
+
+    def update(self, report: Report) -> None:
+        """Shows what a training process said."""
+        fraction, state = 0.0, report.stage or report.failure
+        if report.finished is not None:
+            fraction, state = 1.0, "done"
+        elif report.outcome is not None:
+            fraction, state = report.outcome.fraction, describe(report.outcome)
+        if not self._console.is_terminal:
+            self._line(report.job, fraction, state)
+        elif report.finished is not None:
+            self._progress.update(self._bars[report.job], completed=1.0)
+        else:
+            self._progress.update(self._bars[report.job], completed=fraction, state=state)
+
+    def _line(self, job: int, fraction: float, state: str) -> None:
+        tenth = int(10 * fraction + 1e-9)
+        if tenth > self._tenths[job] and not (tenth == 10 and state != "done"):
+            self._tenths[job] = tenth
+            self._console.print(f"{self._names[job]}: {10 * tenth} %  {state}", highlight=False)
 
 
-def _show(progress: Progress, bar: TaskID, report: Report) -> None:
-    if report.outcome is not None:
-        o = report.outcome
-        state = f"loss {o.loss:7.3f}  held-out NLL {o.best:7.3f}  {o.tasks_per_second:5.0f} tasks/s"
-        progress.update(bar, completed=o.fraction, state=state)
-    elif report.finished is not None:
-        progress.update(bar, completed=1.0)
-    elif report.stage:
-        progress.update(bar, state=report.stage)
+def describe(outcome: Outcome) -> str:
+    """How a training stands, in few enough letters for a narrow terminal."""
+    best = f"{outcome.best:.3f}" if math.isfinite(outcome.best) else "-"
+    return f"loss {outcome.loss:.3f}  held-out {best}  {outcome.tasks_per_second:.0f} tasks/s"
 
 
 def _work(index: int, job: Job, reports: Queue[Report]) -> None:
