@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from google.protobuf.message import DecodeError, Message
@@ -17,7 +18,8 @@ def read_bytes(path: Path) -> bytes:
     """The file's bytes; RecordingError if there are too many, or none can be had."""
     try:
         with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            # Never more than the file has: read() takes memory for all that it is asked for.
+            data = stream.read(min(os.fstat(stream.fileno()).st_size, MAX_BYTES) + 1)
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror or error}") from None
     if len(data) > MAX_BYTES:
