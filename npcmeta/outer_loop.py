@@ -129,11 +129,11 @@ class OuterLoop:
         self._optimizer.zero_grad()
         loss, _ = self._learner.meta_loss(self._meta, task, self._generator)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(self._meta.values()), settings.clip)
-        if not math.isfinite(float(loss.detach())):
+        slope = torch.nn.utils.clip_grad_norm_(list(self._meta.values()), settings.clip)
+        if not math.isfinite(float(loss.detach())) or not math.isfinite(float(slope)):
             raise FloatingPointError(
-                f"the meta-loss is {float(loss.detach())} at step {self._step}; "
-                "try a smaller inner_rate or a smaller rate"
+                f"at outer step {self._step + 1} the meta-loss is {float(loss.detach())} and the norm of its gradient "
+                f"{float(slope)}, expected finite numbers; try a smaller inner_rate, or look for extreme observations"
             )
         self._optimizer.step()
         self._follow()
@@ -193,7 +193,9 @@ class OuterLoop:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             self._check_identity(path, described["identity"], self._identity | identity)
             self._restore(tensors, described["progress"])
-        except (SafetensorError, KeyError, TypeError, OSError, json.JSONDecodeError) as error:
+        except CheckpointError:
+            raise
+        except (SafetensorError, KeyError, TypeError, AttributeError, OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path}: not an intact checkpoint ({error}); delete it to begin anew") from error
 
     def _check_identity(self, path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -101,11 +101,12 @@ def train(
         splits: What to train and validate on.
         outer: Settings of the outer loop.
         seed: Fixes all randomness.
-        checkpoint: Written as training goes on; if it exists, training goes on from it.
+        checkpoint: Written as training goes on; if it exists, training goes on from it. It is left at the end of
+            training, so that nothing is lost until the caller has saved the archetype and deletes it.
         watch: Called after every outer step.
 
     Returns:
-        The archetype with the best meta-parameters; the checkpoint is gone.
+        The archetype with the best meta-parameters.
     """
     learner = normalised(draft.settings.build(draft.spec), draft.normaliser)
     shots = validation_shots(draft)
@@ -143,4 +144,4 @@ def _run(loop: OuterLoop, checkpoint: Path, identity: dict[str, Any], watch: Cal
         if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
             loop.save(checkpoint, identity)
             saved = time.monotonic()
-    checkpoint.unlink(missing_ok=True)
+    loop.save(checkpoint, identity)

@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import queue
+import signal
 import time
 import traceback
 from multiprocessing.process import BaseProcess
@@ -145,7 +146,8 @@ def describe(outcome: Outcome) -> str:
 
 
 def _work(index: int, job: Job, reports: Queue[Report]) -> None:
-    """Body of a training process."""
+    """Body of a training process. An interrupt from the keyboard is left to its parent, which then ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     try:
         notes = _train(index, job, reports)
@@ -167,10 +169,19 @@ def _train(index: int, job: Job, reports: Queue[Report]) -> tuple[str, ...]:
 
     def watch(outcome: Outcome) -> None:
         nonlocal last
+        _end_with_the_parent()
         if time.monotonic() - last > SECONDS_BETWEEN_REPORTS or outcome.validation is not None:
             reports.put(Report(index, outcome=outcome))
             last = time.monotonic()
 
     checkpoint = job.path.with_suffix(".checkpoint")
     save_archetype(training.train(draft, splits, job.outer, job.seed, checkpoint, watch), job.path)
+    checkpoint.unlink()
     return tuple(splits.summary.get("notes", ()))
+
+
+def _end_with_the_parent() -> None:
+    """A command that was killed cannot end its processes, and two of them must not write one checkpoint."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        raise SystemExit(1)

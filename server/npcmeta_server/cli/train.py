@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
@@ -44,7 +45,7 @@ def train(
         seed: Fixes all randomness; the same seed and --meta-steps give the same archetype.
         split: Which tasks are held out.
         name: The archetype's name; the folder's name if left out.
-        settings: Settings of the learner, for example inner_rate=0.05 hidden=64,64.
+        settings: Settings of the learner, for example inner_rate=0.05 hidden=64,64 (one layer: hidden=64,).
         baseline: Fit the baseline as well.
     """
     console = Console()
@@ -80,6 +81,8 @@ def plan(
     outer = training.choose_outer(family, meta_steps=meta_steps, minutes=minutes)
     overrides = dict(_parsed(item) for item in settings)
     name = name or _slug(out.resolve().name)
+    if not NAME.fullmatch(name):
+        raise ValueError(f'--name "{name}": expected at most 63 of a-z, 0-9, "-" and "_", the first a letter or digit')
     wanted = [(name, "archetype", learner, overrides)]
     if baseline and learner != "finetune":
         wanted.append((f"{name[:54]}-baseline", "baseline", "finetune", {}))
@@ -121,9 +124,7 @@ def _parsed(item: str) -> tuple[str, Any]:
     key, sign, value = item.partition("=")
     if not sign:
         raise ValueError(f'setting "{item}": expected KEY=VALUE')
-    if "," in value:
-        return key, [json.loads(part) for part in value.split(",")]
-    try:
-        return key, json.loads(value.lower())
-    except json.JSONDecodeError:
-        return key, value
+    for text in (value.lower(), f"[{value.removesuffix(',')}]" if "," in value else ""):
+        with contextlib.suppress(json.JSONDecodeError):
+            return key, json.loads(text)
+    return key, value
