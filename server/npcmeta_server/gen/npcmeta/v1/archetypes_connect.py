@@ -19,7 +19,7 @@ from connectrpc.errors import ConnectError
 from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
-from npcmeta.v1.resources_pb2 import Archetype
+from .resources_pb2 import Archetype
 from pyqwest import Client, SyncClient
 
 from .archetypes_pb2 import GetArchetypeRequest, ListArchetypesRequest, ListArchetypesResponse

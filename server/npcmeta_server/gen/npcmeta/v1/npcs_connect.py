@@ -20,7 +20,7 @@ from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
 from google.protobuf.empty_pb2 import Empty
-from npcmeta.v1.resources_pb2 import Demonstration, Npc
+from .resources_pb2 import Demonstration, Npc
 from pyqwest import Client, SyncClient
 
 from .npcs_pb2 import CreateDemonstrationRequest, CreateNpcRequest, DeleteDemonstrationRequest, DeleteNpcRequest, GetNpcRequest, ListDemonstrationsRequest, ListDemonstrationsResponse, ListNpcsRequest, ListNpcsResponse, ListRevisionsRequest, ListRevisionsResponse
