@@ -68,16 +68,24 @@ def to_bytes(clip: Clip) -> bytes:
 
 
 def from_bytes(data: bytes, spec: BehaviorSpec) -> Clip:
-    """Reads what `to_bytes` wrote."""
+    """Reads what `to_bytes` wrote; WRONG_ARCHETYPE if it was recorded for another spec."""
     arrays = load(data)
     rows = len(arrays["weights"])
-    return Clip(
+    clip = Clip(
         arrays["observations"],
         arrays.get("continuous_actions", np.zeros((rows, 0), np.float32)),
         arrays.get("discrete_actions", np.zeros((rows, 0), np.int64)),
         arrays.get("action_mask", np.zeros((rows, 0), bool)),
         arrays["weights"],
     )
+    found, expected = [array.shape[1:] for array in clip], [array.shape[1:] for array in join([], spec)]
+    if found != expected:
+        raise ServiceError(
+            "WRONG_ARCHETYPE",
+            f"a stored demonstration has rows of {found}, the archetype expects {expected}; "
+            "adapt from_scratch with new examples",
+        )
+    return clip
 
 
 def join(clips: Sequence[Clip], spec: BehaviorSpec) -> Clip:

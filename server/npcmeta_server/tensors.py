@@ -10,13 +10,16 @@ from npcmeta.types import BehaviorSpec
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
 
-DTYPES = {
+DTYPES: dict[int, np.dtype] = {
     tensor_pb2.FLOAT32: np.dtype("<f4"),
     tensor_pb2.INT64: np.dtype("<i8"),
     tensor_pb2.INT32: np.dtype("<i4"),
     tensor_pb2.BOOL: np.dtype("u1"),
 }
-CODES = {np.dtype(np.float32): tensor_pb2.FLOAT32, np.dtype(np.int64): tensor_pb2.INT64}
+CODES: dict[np.dtype, tensor_pb2.DataType] = {
+    np.dtype(np.float32): tensor_pb2.FLOAT32,
+    np.dtype(np.int64): tensor_pb2.INT64,
+}
 
 
 def read(message: tensor_pb2.Tensor, what: str, kinds: tuple[int, ...], shape: tuple[int | None, ...]) -> np.ndarray:
@@ -43,14 +46,14 @@ def read(message: tensor_pb2.Tensor, what: str, kinds: tuple[int, ...], shape: t
     return values
 
 
-def observations(message: tensor_pb2.Tensor, spec: BehaviorSpec, archetype: str) -> np.ndarray:
-    """Reads observations [n, O] for an archetype."""
+def observations(message: tensor_pb2.Tensor, spec: BehaviorSpec, archetype: str, npc: str = "") -> np.ndarray:
+    """Reads observations [n, O] for an archetype; `npc` is one of those who saw them, for the error's text."""
     size = spec.observation_size
     if len(message.shape) == 2 and message.shape[1] != size:
         raise ServiceError(
             "INVALID_TENSOR",
             f'observations have {message.shape[1]} values in a row, archetype "{archetype}" expects {size}; '
-            "check the sensors",
+            f"check the sensors{f' of npcs/{npc}' if npc else ''}",
             field="observations",
             expected=size,
             found=message.shape[1],

@@ -1,4 +1,4 @@
-"""Noise of drawn actions, fixed by each NPC's seed and the number of the tick: replays are exact, nobody acts in unison.
+"""Noise of drawn actions, fixed by each NPC's seed and the tick's number: replays are exact, nobody acts in unison.
 
 A counter-based generator (the finaliser of SplitMix64, Steele et al. 2014) makes the numbers of all rows at once.
 """

@@ -5,62 +5,89 @@ from __future__ import annotations
 import numpy as np
 
 from npcmeta.types import Params
+from npcmeta_server.errors import ServiceError
+
+FIRST_ROWS = 256
 
 
 class StateBank:
-    """Rows of acting state of one archetype revision.
+    """Rows of acting state of one archetype revision; a cache of what the store holds.
 
-    A new revision of an NPC is written to a fresh row, and then the NPC's index is flipped to it: a frame that
-    gathers rows meanwhile sees the old state or the new one, never a mixture. Rows given up are used again only
-    after `recycle`, which the acting thread calls between frames.
+    The bank belongs to the acting thread: nothing else may call it, so a frame sees an NPC's old state or its new one,
+    never a mixture, and a new state is simply written over the old one. Rows that somebody has acquired stay where they
+    are; of the others, those that were idle for longest make room when the bank is full.
     """
 
-    def __init__(self, example: Params, capacity: int = 256) -> None:
-        """Makes a bank for states shaped like `example` (with a task axis of 1)."""
-        self._arrays = {
-            key: np.zeros((capacity, *value.shape[1:]), value.numpy().dtype) for key, value in example.items()
-        }
-        self._capacity = capacity
-        self._free = list(range(capacity - 1, -1, -1))
-        self._retired: list[int] = []
+    def __init__(self, example: Params, max_bytes: int) -> None:
+        """Makes a bank for states shaped like `example` (with a task axis of 1) that takes at most `max_bytes`."""
+        self._arrays = {key: np.zeros((0, *value.shape[1:]), value.numpy().dtype) for key, value in example.items()}
+        self.bytes_per_npc = sum(value.numpy().nbytes for value in example.values())
+        self._max_rows = max(1, max_bytes // max(1, self.bytes_per_npc))
+        self._revisions, self._seeds = np.zeros(0, np.int64), np.zeros(0, np.uint64)
+        self._users = np.zeros(0, np.int64)
+        self._free: list[int] = []
         self._row_of: dict[str, int] = {}
-        self._revision_of: dict[str, int] = {}
-
-    @property
-    def bytes_per_npc(self) -> int:
-        """Bytes of one row."""
-        return sum(array[0].nbytes for array in self._arrays.values())
-
-    def __contains__(self, npc: str) -> bool:
-        """Whether an NPC is resident."""
-        return npc in self._row_of
+        self._idle: dict[str, int] = {}
 
     def __len__(self) -> int:
         """How many NPCs are resident."""
         return len(self._row_of)
 
-    def put(self, npc: str, revision: int, state: Params) -> None:
-        """Makes a revision the one that acts; older revisions than the resident one are ignored."""
-        if self._revision_of.get(npc, 0) >= revision:
-            return
+    def __contains__(self, npc: str) -> bool:
+        """Whether an NPC is resident."""
+        return npc in self._row_of
+
+    def put(self, npc: str, revision: int, seed: int, state: Params) -> None:
+        """Makes an NPC resident.
+
+        Raises:
+            ServiceError: TOO_MANY, if every row is in use.
+        """
         row = self._take_row()
-        for key, array in self._arrays.items():
-            array[row] = state[key][0].numpy()
-        before = self._row_of.get(npc)
-        self._row_of[npc], self._revision_of[npc] = row, revision
-        if before is not None:
-            self._retired.append(before)
+        self._row_of[npc] = self._idle[npc] = row
+        self._seeds[row] = seed
+        self._write(row, revision, state)
+
+    def renew(self, npc: str, revision: int, state: Params) -> None:
+        """Lets a new revision act from the next frame on, if the NPC is resident."""
+        if (row := self._row_of.get(npc)) is not None:
+            self._write(row, revision, state)
+
+    def acquire(self, npc: str) -> int | None:
+        """The row of a resident NPC, which keeps its place until it is released; None if it is not resident."""
+        row = self._row_of.get(npc)
+        if row is not None:
+            self._idle.pop(npc, None)
+            self._users[row] += 1
+        return row
+
+    def release(self, npcs: list[str], rows: list[int]) -> None:
+        """Gives back what `acquire` gave."""
+        for npc, row in zip(npcs, rows, strict=True):
+            self._users[row] -= 1
+            if self._users[row]:
+                continue
+            if self._row_of.get(npc) == row:
+                self._idle[npc] = row
+            else:
+                self._free.append(row)
 
     def remove(self, npc: str) -> None:
-        """Forgets an NPC."""
-        if npc in self._row_of:
-            self._retired.append(self._row_of.pop(npc))
-            del self._revision_of[npc]
+        """Forgets an NPC. Whoever acquired its row finds revision 0 there."""
+        row = self._row_of.pop(npc, None)
+        if row is None:
+            return
+        self._revisions[row] = 0
+        if self._idle.pop(npc, None) is not None:
+            self._free.append(row)
 
-    def find(self, npcs: list[str]) -> tuple[np.ndarray, list[int]]:
-        """Rows [n] and revision numbers of resident NPCs; raises KeyError for one that is not."""
-        rows = np.fromiter((self._row_of[npc] for npc in npcs), np.int64, len(npcs))
-        return rows, [self._revision_of[npc] for npc in npcs]
+    def revisions(self, rows: np.ndarray) -> np.ndarray:
+        """The number of the revision in each row; 0 where the NPC was deleted."""
+        return self._revisions[rows]
+
+    def seed(self, row: int) -> int:
+        """The seed of the NPC in a row."""
+        return int(self._seeds[row])
 
     def gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The states of the given rows, as inputs of the policy graph. Contiguous rows cost no copy."""
@@ -68,15 +95,32 @@ class StateBank:
             return {f"state.{key}": array[rows[0] : rows[-1] + 1] for key, array in self._arrays.items()}
         return {f"state.{key}": array.take(rows, 0) for key, array in self._arrays.items()}
 
-    def recycle(self) -> None:
-        """Lets rows that were given up be used again; called when no frame holds rows."""
-        self._free += reversed(self._retired)
-        self._retired.clear()
+    def _write(self, row: int, revision: int, state: Params) -> None:
+        self._revisions[row] = revision
+        for key, array in self._arrays.items():
+            array[row] = state[key][0].numpy()
 
     def _take_row(self) -> int:
+        if not self._free and len(self._users) < self._max_rows:
+            self._grow()
+        if not self._free and self._idle:
+            self.remove(next(iter(self._idle)))
         if not self._free:
-            # Larger arrays replace the old ones, which a frame under way may still be reading.
-            self._arrays = {key: np.concatenate([array, np.zeros_like(array)]) for key, array in self._arrays.items()}
-            self._free = list(range(2 * self._capacity - 1, self._capacity - 1, -1))
-            self._capacity *= 2
+            raise ServiceError(
+                "TOO_MANY",
+                f"{self._max_rows} NPCs of this archetype are acting, which is all that fit in memory; remove some "
+                "from their casts, or serve with a larger --bank-mebibytes",
+                limit=self._max_rows,
+            )
         return self._free.pop()
+
+    def _grow(self) -> None:
+        size = len(self._users)
+        more = min(max(FIRST_ROWS, size), self._max_rows - size)
+        grown = {key: np.zeros((more, *array.shape[1:]), array.dtype) for key, array in self._arrays.items()}
+        self._arrays = {key: np.concatenate([array, grown[key]]) for key, array in self._arrays.items()}
+        self._revisions = np.concatenate([self._revisions, np.zeros(more, np.int64)])
+        self._seeds = np.concatenate([self._seeds, np.zeros(more, np.uint64)])
+        self._users = np.concatenate([self._users, np.zeros(more, np.int64)])
+        # The last of the list is taken first: NPCs that come one after another lie one behind another.
+        self._free = list(range(size + more - 1, size - 1, -1))

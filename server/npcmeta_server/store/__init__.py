@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from npcmeta_server.store.rows import CommitRequest, DemonstrationRow, NpcRow, RequestKey, RevisionRow
-from npcmeta_server.store.sql import Store, StoreError
+from npcmeta_server.store.sql import Store, StoreError, new_etag
 
-__all__ = ["CommitRequest", "DemonstrationRow", "NpcRow", "RequestKey", "RevisionRow", "Store", "StoreError"]
+__all__ = [
+    "CommitRequest",
+    "DemonstrationRow",
+    "NpcRow",
+    "RequestKey",
+    "RevisionRow",
+    "Store",
+    "StoreError",
+    "new_etag",
+]

@@ -9,7 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, create_engine, delete, event, insert, select, update
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Engine,
+    RowMapping,
+    create_engine,
+    delete,
+    event,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
@@ -25,7 +36,7 @@ class StoreError(RuntimeError):
 
 
 class Store:
-    """NPCs, demonstrations and revisions. Not for use from two threads at once; what a method returned from is on disk."""
+    """NPCs, demonstrations and revisions. One thread at a time may use it; what a method returned from is on disk."""
 
     def __init__(self, url: str) -> None:
         """Opens the database at a SQLAlchemy URL, and makes its tables if there are none.
@@ -49,7 +60,7 @@ class Store:
     def create_npc(
         self, npc: NpcRow, archetype_revision: str, state: bytes, request: RequestKey
     ) -> tuple[NpcRow, bool]:
-        """Stores a new NPC with revision 1, its unadapted state; returns it, and whether it is new (not a repetition)."""
+        """Stores a new NPC with its unadapted state as revision 1; returns it, and whether it is new."""
         with self._transaction() as connection:
             if (before := _repeated(connection, request)) is not None:
                 return self._npc(connection, before["npc"]), False
@@ -258,13 +269,18 @@ def _remember(connection: Connection, request: RequestKey, result: dict[str, Any
         connection.execute(insert(schema.requests).values(**values))
 
 
-def _insert_demonstration(
-    connection: Connection, npc: str, data: bytes, examples: int
-) -> tuple[DemonstrationRow, int]:
+def _insert_demonstration(connection: Connection, npc: str, data: bytes, examples: int) -> tuple[DemonstrationRow, int]:
     # Ids that begin with the time sort by age, whatever made them.
     row = DemonstrationRow(npc, f"{time.time_ns():x}-{secrets.token_hex(3)}", examples, time.time())
     result = connection.execute(insert(schema.demonstrations).values(**row._asdict(), data=data))
-    return row, result.inserted_primary_key[0]
+    return row, _inserted(result)
+
+
+def _inserted(result: CursorResult[Any]) -> int:
+    """The key of the row that was inserted."""
+    assert result.inserted_primary_key is not None
+    key: int = result.inserted_primary_key[0]
+    return key
 
 
 def _insert_revision(connection: Connection, npc: NpcRow, wanted: CommitRequest, sources: list[int]) -> RevisionRow:
@@ -272,9 +288,7 @@ def _insert_revision(connection: Connection, npc: NpcRow, wanted: CommitRequest,
         npc.id, npc.revision + 1, npc.archetype, wanted.archetype_revision, wanted.examples, wanted.support_nll,
         time.time(),
     )  # fmt: skip
-    key = connection.execute(
-        insert(schema.revisions).values(**row._asdict(), state=wanted.state)
-    ).inserted_primary_key[0]
+    key = _inserted(connection.execute(insert(schema.revisions).values(**row._asdict(), state=wanted.state)))
     if sources:
         links = [{"revision": key, "demonstration": source} for source in dict.fromkeys(sources)]
         connection.execute(insert(schema.sources), links)

@@ -1,0 +1,64 @@
+"""One archetype revision at work: its policy graph in onnxruntime, and the bank of its NPCs' states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from npcmeta_export.runtime import load_session
+
+from npcmeta_server.acting.state_bank import StateBank
+from npcmeta_server.catalog import Hosted
+
+
+class Frame(NamedTuple):
+    """What some NPCs see in one tick; each array has a row for each of them."""
+
+    rows: np.ndarray  # [n] int64, in the bank
+    observations: np.ndarray  # [n, O] float32
+    action_mask: np.ndarray  # [n, W] bool
+    noise: np.ndarray  # [n, C + W] float32
+
+
+class Decisions(NamedTuple):
+    """What they do."""
+
+    continuous: np.ndarray  # [n, C] float32
+    discrete: np.ndarray  # [n, B] int64
+    revisions: np.ndarray  # [n] int64, of the state that decided; 0 for an NPC that was deleted
+
+
+class Policy:
+    """Decides for any number of different NPCs in one run. Belongs to the acting thread."""
+
+    def __init__(self, hosted: Hosted, max_bytes: int) -> None:
+        """Loads the graph; the bank takes at most `max_bytes`."""
+        self.hosted, self.bank = hosted, StateBank(hosted.first_state, max_bytes)
+        self._session = load_session(hosted.model)
+        self._inputs = [entry.name for entry in self._session.get_inputs()]
+        self._outputs = [entry.name for entry in self._session.get_outputs() if entry.name != "head_params"]
+
+    def act(self, frames: Sequence[Frame]) -> list[Decisions]:
+        """The decisions of some frames, which are computed in one run."""
+        frame = frames[0] if len(frames) == 1 else Frame(*map(np.concatenate, zip(*frames, strict=True)))
+        decided = self._run(frame)
+        edges = np.cumsum([len(part.rows) for part in frames])[:-1]
+        return [Decisions(*parts) for parts in zip(*(np.split(array, edges) for array in decided), strict=True)]
+
+    def _run(self, frame: Frame) -> Decisions:
+        feeds = {
+            "observation": frame.observations,
+            "action_mask": frame.action_mask,
+            "noise": frame.noise,
+            **self.bank.gather(frame.rows),
+        }
+        found = dict(
+            zip(self._outputs, self._session.run(self._outputs, {k: feeds[k] for k in self._inputs}), strict=True)
+        )
+        count = len(frame.rows)
+        return Decisions(
+            found.get("continuous_actions", np.zeros((count, 0), np.float32)),
+            found.get("discrete_actions", np.zeros((count, 0), np.int64)),
+            self.bank.revisions(frame.rows),
+        )

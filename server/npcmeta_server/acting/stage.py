@@ -1,0 +1,161 @@
+"""A stream's stage: its groups, how casts change them, and how ticks are decided."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from npcmeta_server import names, tensors
+from npcmeta_server.acting.group import Group, read_frame
+from npcmeta_server.acting.policy import Decisions
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.gen.npcmeta.v1 import act_pb2
+from npcmeta_server.roster import Acting, Roster
+
+MAX_GROUPS, MAX_MEMBERS, MAX_INDEX, MAX_PARTS = 256, 100_000, 999_999, 1024
+
+
+class Stage:
+    """What one Act stream has cast. Close it when the stream ends, however it ends."""
+
+    def __init__(self, roster: Roster) -> None:
+        """Begins without groups."""
+        self._roster = roster
+        self._groups: dict[int, Group] = {}
+
+    def close(self) -> None:
+        """Lets everybody go."""
+        for group in self._groups.values():
+            self._roster.release(group.archetype, group.clear())
+        self._groups.clear()
+
+    async def cast(self, cast: act_pb2.Cast) -> act_pb2.CastResult:
+        """Carries out removals, then additions; each is refused alone."""
+        results = [self._removed(removal) for removal in cast.removals]
+        results += [await self._added(wanted) for wanted in cast.groups]
+        return act_pb2.CastResult(groups=results)
+
+    async def tick(self, tick: act_pb2.Tick) -> act_pb2.TickResult:
+        """Decides all parts of a frame; each fails alone."""
+        if len(tick.parts) > MAX_PARTS:
+            raise ServiceError("TOO_MANY", f"{len(tick.parts)} parts, expected at most {MAX_PARTS}", limit=MAX_PARTS)
+        if len(tick.parts) == 1:
+            results = [await self._part(tick.parts[0], tick.number)]
+        else:
+            results = list(await asyncio.gather(*(self._part(part, tick.number) for part in tick.parts)))
+        return act_pb2.TickResult(number=tick.number, parts=results)
+
+    def _removed(self, removal: act_pb2.Removal) -> act_pb2.GroupResult:
+        try:
+            group = self._known(removal.group)
+            gone = group.remove(removal.indices) if removal.indices else group.clear()
+        except ServiceError as error:
+            return act_pb2.GroupResult(group=removal.group, status=error.status())
+        self._roster.release(group.archetype, gone)
+        if not removal.indices:
+            del self._groups[removal.group]
+        return _group_result(removal.group, group)
+
+    async def _added(self, wanted: act_pb2.Group) -> act_pb2.GroupResult:
+        try:
+            group = self._wanted_group(wanted)
+            refused = await self._add_members(group, wanted.members)
+        except ServiceError as error:
+            return act_pb2.GroupResult(group=wanted.group, status=error.status())
+        group.sampled = wanted.sampled
+        self._groups[wanted.group] = group
+        result = _group_result(wanted.group, group)
+        result.refused.extend(refused)
+        return result
+
+    def _wanted_group(self, wanted: act_pb2.Group) -> Group:
+        """The group that a cast names: the one there is, or a new one."""
+        group = self._groups.get(wanted.group)
+        if group is None:
+            if len(self._groups) >= MAX_GROUPS:
+                raise ServiceError(
+                    "TOO_MANY", f"the stream has {MAX_GROUPS} groups, expected no more", limit=MAX_GROUPS
+                )
+            group = Group(self._roster.hosted(names.archetype_id(wanted.archetype)))
+        elif wanted.archetype and wanted.archetype != f"archetypes/{group.archetype}":
+            raise ServiceError(
+                "WRONG_ARCHETYPE",
+                f"group {wanted.group} is of archetypes/{group.archetype}, not of {wanted.archetype[:80]}; "
+                "remove the group first, or use another number",
+                group=wanted.group,
+            )
+        members = len(wanted.members) + sum(len(other) for other in self._groups.values())
+        if members > MAX_MEMBERS:
+            raise ServiceError("TOO_MANY", f"{members} members, expected at most {MAX_MEMBERS}", limit=MAX_MEMBERS)
+        return group
+
+    async def _add_members(self, group: Group, members: Iterable[act_pb2.Member]) -> list[act_pb2.RefusedMember]:
+        refused: list[act_pb2.RefusedMember] = []
+        named: list[tuple[int, str]] = []
+        for member in members:
+            try:
+                named.append((_checked_index(member.index), names.npc_id(member.npc)))
+            except ServiceError as error:
+                refused.append(_refused(member.index, member.npc, error))
+        found = await self._roster.acquire(group.archetype, [npc for _, npc in named])
+        taken: list[tuple[int, Acting]] = []
+        for (index, npc), entry in zip(named, found, strict=True):
+            if isinstance(entry, Acting):
+                taken.append((index, entry))
+            else:
+                refused.append(_refused(index, f"npcs/{npc}", entry))
+        self._roster.release(group.archetype, group.add(taken))
+        return refused
+
+    async def _part(self, part: act_pb2.Part, number: int) -> act_pb2.PartResult:
+        try:
+            group = self._known(part.group)
+            deciding = group.find(part.indices)
+            mask = part.action_mask if part.HasField("action_mask") else None
+            drawn = number if group.sampled else None
+            frame = read_frame(group.hosted, deciding, part.observations, mask, drawn)
+            decided = await self._roster.act(group.archetype, frame) if len(frame.rows) else None
+            return _part_result(part, decided)
+        except ServiceError as error:
+            return act_pb2.PartResult(group=part.group, status=error.status())
+
+    def _known(self, number: int) -> Group:
+        if number not in self._groups:
+            raise ServiceError("GROUP_NOT_FOUND", f"the stream has no group {number}; send a Cast first", group=number)
+        return self._groups[number]
+
+
+def _group_result(number: int, group: Group) -> act_pb2.GroupResult:
+    return act_pb2.GroupResult(
+        group=number,
+        archetype=f"archetypes/{group.archetype}",
+        archetype_revision=group.hosted.archetype.revision,
+        indices=group.indices,
+    )
+
+
+def _part_result(part: act_pb2.Part, decided: Decisions | None) -> act_pb2.PartResult:
+    result = act_pb2.PartResult(group=part.group, indices=part.indices)
+    if decided is None:
+        return result
+    if not decided.revisions.all():
+        index = part.indices[int((decided.revisions == 0).argmax())]
+        raise ServiceError(
+            "NPC_NOT_FOUND", f"the NPC of index {index} was deleted; remove it from the cast", index=index
+        )
+    if decided.continuous.shape[1]:
+        result.continuous_actions.CopyFrom(tensors.write(decided.continuous))
+    if decided.discrete.shape[1]:
+        result.discrete_actions.CopyFrom(tensors.write(decided.discrete))
+    result.revisions.extend(decided.revisions.tolist())
+    return result
+
+
+def _refused(index: int, npc: str, error: ServiceError) -> act_pb2.RefusedMember:
+    return act_pb2.RefusedMember(index=index, npc=npc[:80], status=error.status())
+
+
+def _checked_index(index: int) -> int:
+    if index > MAX_INDEX:
+        raise ServiceError("INVALID_ARGUMENT", f"index is {index}, expected at most {MAX_INDEX}", field="index")
+    return index

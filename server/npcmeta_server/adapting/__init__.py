@@ -1,0 +1,1 @@
+"""Adapting: the inner loop in a process of its own, so that it cannot stall a frame."""

@@ -1,0 +1,58 @@
+"""What the acting process asks of the adaptation process, and what comes back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from npcmeta_server.clips import Clip
+
+
+class AdaptJob(NamedTuple):
+    """Adapt an NPC, from its unadapted state, to these examples."""
+
+    archetype: str
+    npc: str
+    seed: int
+    clip: Clip
+
+
+class ExportJob(NamedTuple):
+    """Fold an NPC into an ONNX file of its own."""
+
+    archetype: str
+    npc: str
+    data: bytes  # the NPC as the content of a file
+
+
+class Progressed(NamedTuple):
+    """One step of an inner loop."""
+
+    step: int  # 0: before the first one
+    steps: int
+    examples: int
+    support_nll: float  # nats per decision
+
+
+class Adapted(NamedTuple):
+    """The end of an AdaptJob."""
+
+    data: bytes  # the NPC as the content of a file
+    examples: int
+    support_nll: float  # nats per decision
+
+
+class Exported(NamedTuple):
+    """The end of an ExportJob."""
+
+    model: bytes
+
+
+class Failed(NamedTuple):
+    """The end of a job that could not be done."""
+
+    reason: str  # of the table of errors
+    message: str
+
+
+Job = AdaptJob | ExportJob
+Answer = Progressed | Adapted | Exported | Failed

@@ -1,0 +1,68 @@
+"""A lesson: the examples of one Adapt stream, adapted to as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from npcmeta_server import clips
+from npcmeta_server.adapting.jobs import Adapted, AdaptJob
+from npcmeta_server.adapting.process import AdaptationProcess, Watch
+from npcmeta_server.catalog import Hosted
+from npcmeta_server.clips import Clip
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.store import NpcRow
+
+
+class Lesson:
+    """Runs the inner loop on everything shown so far, again whenever more has come; one job at a time."""
+
+    def __init__(
+        self, process: AdaptationProcess, hosted: Hosted, npc: NpcRow, known: list[Clip], watch: Watch
+    ) -> None:
+        """Begins with the clips that are known already; `watch` is told of every inner step."""
+        self._process, self._hosted, self._npc, self._watch = process, hosted, npc, watch
+        self._clips = list(known)
+        self._adapted: Adapted | None = None
+        self._covered = -1  # clips behind the last result
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def examples(self) -> int:
+        """How many examples there are so far."""
+        return sum(len(clip) for clip in self._clips)
+
+    def show(self, clip: Clip) -> None:
+        """Adds a clip, and adapts to it in the background; raises TOO_MANY beyond the most of one NPC."""
+        clips.check_total(self.examples + len(clip))
+        self._clips.append(clip)
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._adapt_meanwhile())
+
+    async def finish(self) -> Adapted:
+        """The result of adapting to everything; raises ServiceError if an inner loop failed."""
+        if self._running is not None:
+            await self._running
+        if self._adapted is None or self._covered != len(self._clips):
+            await self._adapt()
+        assert self._adapted is not None
+        return self._adapted
+
+    async def discard(self) -> None:
+        """Ends the lesson; nothing of it remains."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _adapt_meanwhile(self) -> None:
+        # What fails here is tried again, and reported, when the lesson is finished.
+        with contextlib.suppress(ServiceError):
+            await self._adapt()
+
+    async def _adapt(self) -> None:
+        while self._covered != len(self._clips):
+            count = len(self._clips)
+            clip = clips.join(self._clips, self._hosted.archetype.spec)
+            job = AdaptJob(self._hosted.archetype.name, self._npc.id, self._npc.seed, clip)
+            self._adapted = await self._process.adapt(job, self._watch)
+            self._covered = count

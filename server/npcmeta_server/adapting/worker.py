@@ -1,0 +1,159 @@
+"""The adaptation process: torch runs here. Jobs for the same archetype that wait together are adapted together."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import torch
+from npcmeta_export.npc import npc_model
+from torch import Tensor
+
+from npcmeta.archetype import (
+    Archetype,
+    Npc,
+    archetype_from_bytes,
+    build_learner,
+    draw_state_noise,
+    npc_from_bytes,
+    npc_to_bytes,
+)
+from npcmeta.evaluate import support_nll
+from npcmeta.types import Action, Examples, Params
+from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Exported, ExportJob, Failed, Job, Progressed
+from npcmeta_server.clips import Clip, to_examples
+
+MAX_TASKS = 32
+MAX_PADDED_EXAMPLES = 20_000
+"""Bounds of one batch; a single job may have as many examples as an NPC may."""
+
+Tell = Callable[[int, Answer], None]
+
+
+class Numbered(NamedTuple):
+    """A job, and the number under which its answers go back."""
+
+    number: int
+    job: Job
+
+
+def work(connection: Connection, files: Mapping[str, bytes]) -> None:
+    """Body of the process: answers jobs until the other side is gone.
+
+    Args:
+        connection: `(number, job)` comes in, `(number, answer)` goes out.
+        files: The archetypes' files, by name.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(5)  # frames come first
+    torch.set_num_threads(1)
+    archetypes = {name: archetype_from_bytes(data, source=name) for name, data in files.items()}
+    try:
+        while True:
+            for batch in batches(_waiting(connection)):
+                _answer(archetypes, batch, lambda number, answer: connection.send((number, answer)))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def batches(jobs: Sequence[Numbered]) -> Iterator[list[Numbered]]:
+    """Joins adaptations of the same archetype, in order of arrival; every other job stays alone."""
+    waiting = list(jobs)
+    while waiting:
+        first = waiting.pop(0)
+        batch = [first]
+        if isinstance(first.job, AdaptJob):
+            for entry in list(waiting):
+                if _fits(batch, entry):
+                    batch.append(entry)
+                    waiting.remove(entry)
+        yield batch
+
+
+def adapt(archetype: Archetype, jobs: Sequence[Numbered], tell: Tell) -> None:
+    """Adapts some NPCs together; tells of every step of each of them, and of its end."""
+    learner, clips = build_learner(archetype), [entry.job.clip for entry in jobs]  # type: ignore[union-attr]
+    noise = draw_state_noise(learner, [entry.job.seed for entry in jobs])  # type: ignore[union-attr]
+    examples = pad(clips)
+    steps = learner.num_steps(examples.weight.sum(-1)).tolist()
+    with torch.no_grad():
+        state = learner.begin(archetype.meta, len(jobs), noise)
+        nll = torch.zeros(len(jobs))
+        for step, state in enumerate(learner.steps(archetype.meta, state, examples)):  # noqa: B020
+            nll = support_nll(learner, archetype.meta, state, examples)
+            for row, entry in enumerate(jobs):
+                if step <= steps[row]:
+                    tell(entry.number, Progressed(step, steps[row], len(clips[row]), float(nll[row])))
+    for row, entry in enumerate(jobs):
+        tell(entry.number, _adapted(archetype, entry.job, row, state, nll))  # type: ignore[arg-type]
+
+
+def pad(clips: Sequence[Clip]) -> Examples:
+    """Clips of different lengths as one support set [T, S, ...]; what is missing has weight 0."""
+    longest = max(len(clip) for clip in clips)
+    parts = [to_examples(clip) for clip in clips]
+
+    def column(pick: Callable[[Examples], Tensor]) -> Tensor:
+        values = [pick(part)[0] for part in parts]
+        padded = values[0].new_zeros(len(values), longest, *values[0].shape[1:])
+        for row, value in enumerate(values):
+            padded[row, : len(value)] = value
+        return padded
+
+    mask = column(lambda part: part.action_mask)
+    weight = column(lambda part: part.weight)
+    # A padded row decides for choice 0, which therefore has to be allowed.
+    mask |= torch.arange(longest).unsqueeze(-1) >= torch.tensor([[[len(clip)]] for clip in clips])
+    action = Action(column(lambda part: part.action.continuous), column(lambda part: part.action.discrete))
+    return Examples(column(lambda part: part.observation), action, mask, weight)
+
+
+def _waiting(connection: Connection) -> list[Numbered]:
+    """At least one job, and all others that have come."""
+    jobs = [Numbered(*connection.recv())]
+    while connection.poll():
+        jobs.append(Numbered(*connection.recv()))
+    return jobs
+
+
+def _fits(batch: Sequence[Numbered], entry: Numbered) -> bool:
+    job = entry.job
+    if not isinstance(job, AdaptJob) or job.archetype != batch[0].job.archetype or len(batch) >= MAX_TASKS:
+        return False
+    longest = max(len(job.clip), *(len(other.job.clip) for other in batch))  # type: ignore[union-attr]
+    return longest * (len(batch) + 1) <= MAX_PADDED_EXAMPLES
+
+
+def _answer(archetypes: Mapping[str, Archetype], batch: Sequence[Numbered], tell: Tell) -> None:
+    archetype = archetypes[batch[0].job.archetype]
+    try:
+        if isinstance(batch[0].job, ExportJob):
+            tell(batch[0].number, _export(archetype, batch[0].job))
+        else:
+            adapt(archetype, batch, tell)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:  # the process has to outlive whatever a job does
+        for entry in batch:
+            tell(entry.number, Failed("INTERNAL", f"{type(error).__name__}: {error}"))
+
+
+def _export(archetype: Archetype, job: ExportJob) -> Exported:
+    npc = npc_from_bytes(job.data, archetype, source=f"npcs/{job.npc}")
+    return Exported(npc_model(archetype, npc).SerializeToString(deterministic=True))
+
+
+def _adapted(archetype: Archetype, job: AdaptJob, row: int, state: Params, nll: Tensor) -> Adapted | Failed:
+    own = {key: value[row : row + 1].contiguous() for key, value in state.items()}
+    if not all(bool(torch.isfinite(value).all()) for value in (*own.values(), nll[row])):
+        return Failed(
+            "ADAPTATION_DIVERGED",
+            f"adapting npcs/{job.npc} to {len(job.clip)} examples left the finite numbers, nothing was changed; "
+            "check the observations for huge values, or train the archetype with a smaller inner_rate",
+        )
+    npc = Npc(job.npc, archetype.name, archetype.revision, len(job.clip), job.seed, own)
+    return Adapted(npc_to_bytes(npc), len(job.clip), float(nll[row]))

@@ -1,0 +1,85 @@
+"""The archetypes that a server offers: found in a folder, read once, their policy graphs made ready."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from npcmeta_export.policy import policy_model
+
+from npcmeta.archetype import Archetype, ArchetypeFileError, archetype_from_bytes, begin_npc, build_learner
+from npcmeta.types import Params
+
+BASELINE = "baseline.safetensors"
+"""What `train` writes beside an archetype to measure it against; not offered."""
+
+
+class Hosted(NamedTuple):
+    """An archetype that is served."""
+
+    archetype: Archetype
+    data: bytes  # its file, as it was when the server started
+    model: bytes  # its policy graph
+    first_state: Params  # the acting state of an unadapted NPC, with a task axis of 1
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of acting state of one NPC."""
+        return sum(value.numel() * value.element_size() for value in self.first_state.values())
+
+
+class Catalog(NamedTuple):
+    """All that is offered, by name, and what was found and cannot be."""
+
+    hosted: dict[str, Hosted]
+    problems: tuple[str, ...]
+
+
+def load(folder: Path) -> Catalog:
+    """Reads every archetype file in a folder and in its sub-folders, but for baselines.
+
+    Raises:
+        ValueError: If there is no archetype that can be served, or two have the same name.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: there is no such folder; expected one that holds archetypes, as train writes them")
+    found: dict[str, Hosted] = {}
+    paths: dict[str, Path] = {}
+    problems = []
+    for path in archetype_files(folder):
+        try:
+            hosted = host(path)
+        except ArchetypeFileError as error:
+            problems.append(str(error))
+            continue
+        name = hosted.archetype.name
+        if name in found:
+            raise ValueError(f'{path} and {paths[name]} are both called "{name}"; keep one of them in {folder}')
+        found[name], paths[name] = hosted, path
+    if not found:
+        raise ValueError("; ".join([f"{folder} holds no archetype that can be served", *problems]))
+    return Catalog(found, tuple(problems))
+
+
+def archetype_files(folder: Path) -> Iterator[Path]:
+    """The archetype files to offer, in order."""
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")]):
+        if path.name != BASELINE:
+            yield path
+
+
+def host(path: Path) -> Hosted:
+    """Reads one archetype and makes its policy graph, which is checked against torch.
+
+    Raises:
+        ArchetypeFileError: If the file is not an intact archetype.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArchetypeFileError(f"{path}: cannot be read ({error.strerror})") from error
+    archetype = archetype_from_bytes(data, source=str(path))
+    state = begin_npc(archetype, archetype.name).state
+    acting = {key: state[key] for key in build_learner(archetype).acting}
+    return Hosted(archetype, data, policy_model(archetype).SerializeToString(), acting)

@@ -1,0 +1,77 @@
+"""`npcmeta serve`: archetypes and NPCs over gRPC, gRPC-Web and Connect."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from npcmeta_server.catalog import Catalog
+from npcmeta_server.serving import Running, Settings, running
+
+
+def serve(
+    archetypes: Path,
+    store: str = "sqlite:///npcmeta.db",
+    host: str = "127.0.0.1",
+    port: int = 50051,
+    http_port: int = 8080,
+    bank_mebibytes: int = 1024,
+) -> None:
+    """Serve archetypes: create NPCs, adapt them while they act, decide for thousands of them per frame.
+
+    Args:
+        archetypes: Folder of archetype files, or of folders that train wrote.
+        store: Where NPCs, demonstrations and revisions are kept: sqlite:///FILE.
+        host: Address to listen on. The wire is not encrypted: keep it on machines that you trust.
+        port: For gRPC.
+        http_port: For gRPC-Web and Connect.
+        bank_mebibytes: Memory for the states of acting NPCs, for each archetype.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = Settings(archetypes, store, host, port, http_port, bank_mebibytes << 20)
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # Windows: Ctrl-C arrives as KeyboardInterrupt
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    async with running(settings) as server:
+        _welcome(server, settings)
+        await stop.wait()
+        Console().print("stopping: frames under way are finished, open streams asked to reconnect")
+
+
+def _welcome(server: Running, settings: Settings) -> None:
+    console = Console()
+    console.print(archetype_table(server.catalog))
+    for problem in server.catalog.problems:
+        console.print(f"[yellow]not offered:[/] {problem}", highlight=False)
+    console.print(f"gRPC              {server.grpc_address}", highlight=False)
+    console.print(f"gRPC-Web, Connect {server.http_address}", highlight=False)
+    console.print(f"store             {settings.store}", highlight=False)
+    console.print("Ctrl-C stops the server.")
+
+
+def archetype_table(found: Catalog) -> Table:
+    """What is offered."""
+    table = Table()
+    for column in ("archetype", "learner", "family", "observation", "actions", "bytes per NPC", "revision"):
+        table.add_column(column)
+    for name, hosted in sorted(found.hosted.items()):
+        archetype, action = hosted.archetype, hosted.archetype.spec.action
+        actions = f"{action.continuous_size} continuous, branches {list(action.branch_sizes)}"
+        table.add_row(
+            name, archetype.learner_name, archetype.family, str(archetype.spec.observation_size), actions,
+            f"{hosted.state_bytes:,}", archetype.revision[:12],
+        )  # fmt: skip
+    return table

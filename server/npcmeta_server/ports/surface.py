@@ -1,0 +1,49 @@
+"""The services by name, with their methods: what every port has to offer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+
+from npcmeta_server.gen.npcmeta.v1 import act_pb2, adapt_pb2, archetypes_pb2, assets_pb2, npcs_pb2
+
+FILES: tuple[FileDescriptor, ...] = tuple(
+    module.DESCRIPTOR for module in (archetypes_pb2, npcs_pb2, act_pb2, adapt_pb2, assets_pb2)
+)
+
+Services = Mapping[str, Any]
+"""From the name of a service, for example "ActService", to the object that answers it."""
+
+
+class Method(NamedTuple):
+    """A method of a service and what answers it."""
+
+    service: str
+    name: str  # as on the wire, for example "ActOnce"
+    python_name: str  # for example "act_once"
+    takes_stream: bool
+    gives_stream: bool
+    answer: Callable[..., Any]
+
+
+def methods(services: Services) -> Iterator[Method]:
+    """Every method of every service of the wire contract; a service that lacks one is a fault of ours."""
+    for file in FILES:
+        for service in file.services_by_name.values():
+            for described in service.methods:
+                yield _method(service.name, described, services[service.name])
+
+
+def _method(service: str, described: MethodDescriptor, answers: object) -> Method:
+    python_name = re.sub(r"(?<!^)(?=[A-Z])", "_", described.name).lower()
+    return Method(
+        service,
+        described.name,
+        python_name,
+        described.client_streaming,
+        described.server_streaming,
+        getattr(answers, python_name),
+    )

@@ -1,0 +1,171 @@
+"""The roster: which NPCs act, with which state. Joins the store, where the truth is, and the state banks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from npcmeta.archetype import ArchetypeFileError, npc_from_bytes
+from npcmeta.types import Params
+from npcmeta_server.acting.batcher import Batcher
+from npcmeta_server.acting.policy import Decisions, Frame, Policy
+from npcmeta_server.acting.state_bank import StateBank
+from npcmeta_server.catalog import Catalog, Hosted
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.store import CommitRequest, NpcRow, RequestKey, RevisionRow, Store
+
+
+class Acting(NamedTuple):
+    """An NPC that may act until it is released."""
+
+    npc: str
+    row: int
+    seed: int
+
+
+class Resident(NamedTuple):
+    """What the bank needs to know of an NPC."""
+
+    npc: NpcRow
+    revision: RevisionRow
+    state: Params
+
+
+class Roster:
+    """NPCs ready to act. Loading from the store and committing to it take turns, so that no bank is left behind."""
+
+    def __init__(self, catalog: Catalog, store: Store, storage: OwnerThread, bank_bytes: int) -> None:
+        """Makes a bank of at most `bank_bytes` for each archetype; `storage` is the thread that owns the store."""
+        self._store, self._storage = store, storage
+        self._thread = OwnerThread("acting")
+        self._policies = {name: Policy(hosted, bank_bytes) for name, hosted in catalog.hosted.items()}
+        self._batchers = {name: Batcher(policy, self._thread) for name, policy in self._policies.items()}
+        self._turn = asyncio.Lock()
+
+    def hosted(self, archetype: str) -> Hosted:
+        """An archetype, or ARCHETYPE_NOT_FOUND."""
+        policy = self._policies.get(archetype)
+        if policy is None:
+            offered = ", ".join(sorted(self._policies)[:20])
+            raise ServiceError(
+                "ARCHETYPE_NOT_FOUND",
+                f"there is no archetypes/{archetype}; offered are: {offered}",
+                archetype=archetype,
+            )
+        return policy.hosted
+
+    async def act(self, archetype: str, frame: Frame) -> Decisions:
+        """Decides for NPCs that were acquired."""
+        return await self._batchers[archetype].act(frame)
+
+    async def acquire(self, archetype: str, npcs: Sequence[str]) -> list[Acting | ServiceError]:
+        """Makes NPCs of an archetype ready to act, until `release`; for each of them where it is, or why it is not."""
+        task = asyncio.ensure_future(self._acquire(archetype, npcs))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda done: None if done.exception() else self.release(archetype, done.result()))
+            raise
+
+    def release(self, archetype: str, found: Sequence[Acting | ServiceError]) -> None:
+        """Gives back what `acquire` gave."""
+        acting = [entry for entry in found if isinstance(entry, Acting)]
+        if acting:
+            names, rows = [entry.npc for entry in acting], [entry.row for entry in acting]
+            self._thread.post(self._policies[archetype].bank.release, names, rows)
+
+    async def commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> tuple[RevisionRow, list[str]]:
+        """Commits a revision to disk and then lets it act; done to the end even if whoever asked is gone."""
+        return await asyncio.shield(self._commit(wanted, request, state))
+
+    async def delete(self, npc: str, etag: str) -> None:
+        """Deletes an NPC from disk and from the banks; done to the end even if whoever asked is gone."""
+        await asyncio.shield(self._delete(npc, etag))
+
+    def close(self) -> None:
+        """Waits for the frame under way."""
+        self._thread.close()
+
+    async def _acquire(self, archetype: str, npcs: Sequence[str]) -> list[Acting | ServiceError]:
+        hosted, bank = self.hosted(archetype), self._policies[archetype].bank
+        async with self._turn:
+            missing = await self._thread.run(lambda: [npc for npc in dict.fromkeys(npcs) if npc not in bank])
+            read = await self._storage.run(self._read, hosted, missing) if missing else {}
+            return await self._thread.run(_seat, bank, npcs, read)
+
+    async def _commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> tuple[RevisionRow, list[str]]:
+        async with self._turn:
+            revision, clips = await self._storage.run(self._store.commit, wanted, request)
+            await self._thread.run(self._renew, revision, state)
+            return revision, clips
+
+    async def _delete(self, npc: str, etag: str) -> None:
+        async with self._turn:
+            await self._storage.run(self._store.delete_npc, npc, etag)
+            for policy in self._policies.values():
+                await self._thread.run(policy.bank.remove, npc)
+
+    def _read(self, hosted: Hosted, npcs: Sequence[str]) -> dict[str, Resident | ServiceError]:
+        """Reads NPCs from the store, on its thread."""
+        found: dict[str, Resident | ServiceError] = {}
+        for npc in npcs:
+            try:
+                found[npc] = self._read_one(hosted, npc)
+            except ServiceError as error:
+                found[npc] = error
+        return found
+
+    def _read_one(self, hosted: Hosted, npc: str) -> Resident:
+        row, revision, data = self._store.state(npc)
+        if row.archetype != hosted.archetype.name:
+            raise ServiceError(
+                "WRONG_ARCHETYPE",
+                f"npcs/{npc} belongs to archetypes/{row.archetype}, not to archetypes/{hosted.archetype.name}",
+                npc=npc,
+                archetype=row.archetype,
+            )
+        return Resident(row, revision, read_state(hosted, npc, revision, data))
+
+    def _renew(self, revision: RevisionRow, state: Params) -> None:
+        self._policies[revision.archetype].bank.renew(revision.npc, revision.number, state)
+
+
+def read_state(hosted: Hosted, npc: str, revision: RevisionRow, data: bytes) -> Params:
+    """The state of a revision, or REVISION_UNAVAILABLE if another archetype revision adapted it."""
+    if revision.archetype_revision != hosted.archetype.revision:
+        raise ServiceError(
+            "REVISION_UNAVAILABLE",
+            f"npcs/{npc} was adapted by revision {revision.archetype_revision[:12]} of "
+            f"archetypes/{revision.archetype}, loaded is {hosted.archetype.revision[:12]}; adapt it "
+            "again, or serve the old revision",
+            npc=npc,
+        )
+    try:
+        return npc_from_bytes(data, hosted.archetype, source=f"npcs/{npc}").state
+    except ArchetypeFileError as error:
+        raise ServiceError("STORE_UNAVAILABLE", f"the store holds a damaged state: {error}", npc=npc) from error
+
+
+def _seat(
+    bank: StateBank, npcs: Sequence[str], read: dict[str, Resident | ServiceError]
+) -> list[Acting | ServiceError]:
+    """Acquires NPCs, on the acting thread: first those that are resident, so that nobody read makes them give way."""
+    rows = [bank.acquire(npc) for npc in npcs]
+    return [_acting(bank, npc, row, read.get(npc)) for npc, row in zip(npcs, rows, strict=True)]
+
+
+def _acting(bank: StateBank, npc: str, row: int | None, read: Resident | ServiceError | None) -> Acting | ServiceError:
+    if isinstance(read, ServiceError):
+        return read
+    if row is None and read is not None:
+        try:
+            if npc not in bank:
+                bank.put(npc, read.revision.number, read.npc.seed, read.state)
+        except ServiceError as error:
+            return error
+        row = bank.acquire(npc)
+    if row is None:
+        return ServiceError("NPC_NOT_FOUND", f"there is no npcs/{npc}; create it first", npc=npc)
+    return Acting(npc, row, bank.seed(row))

@@ -1,0 +1,74 @@
+"""ActService: decisions, frame by frame."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+
+from npcmeta_server import names, tensors
+from npcmeta_server.acting.group import Deciding, read_frame
+from npcmeta_server.acting.stage import Stage
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.gen.npcmeta.v1 import act_pb2
+from npcmeta_server.roster import Acting, Roster
+
+
+class Act:
+    """Answers ActService."""
+
+    def __init__(self, roster: Roster, stopping: asyncio.Event) -> None:
+        """Once `stopping` is set, streams are asked to reconnect."""
+        self._roster, self._stopping = roster, stopping
+
+    async def act(self, requests: AsyncIterator[act_pb2.ActRequest]) -> AsyncIterator[act_pb2.ActResponse]:
+        """One response for each request, in order."""
+        stage = Stage(self._roster)
+        try:
+            async for request in requests:
+                if self._stopping.is_set():
+                    raise ServiceError("SHUTTING_DOWN", "the server is stopping; please reconnect")
+                kind = request.WhichOneof("request")
+                if kind == "tick":
+                    yield act_pb2.ActResponse(tick=await stage.tick(request.tick))
+                elif kind == "cast":
+                    yield act_pb2.ActResponse(cast=await stage.cast(request.cast))
+                else:
+                    raise ServiceError("INVALID_STREAM", "an ActRequest was empty, expected a cast or a tick")
+        finally:
+            stage.close()
+
+    async def act_once(self, request: act_pb2.ActOnceRequest) -> act_pb2.ActOnceResponse:
+        """One frame of some NPCs of an archetype."""
+        hosted = self._roster.hosted(names.archetype_id(request.archetype))
+        archetype = hosted.archetype.name
+        found = await self._roster.acquire(archetype, [names.npc_id(name) for name in request.npcs])
+        try:
+            mask = request.action_mask if request.HasField("action_mask") else None
+            number = request.number if request.sampled else None
+            frame = read_frame(hosted, _deciding(found), request.observations, mask, number)
+            if not len(frame.rows):
+                raise ServiceError("INVALID_ARGUMENT", "npcs is empty, expected at least one", field="npcs")
+            decided = await self._roster.act(archetype, frame)
+        finally:
+            self._roster.release(archetype, found)
+        response = act_pb2.ActOnceResponse(archetype_revision=hosted.archetype.revision)
+        if decided.continuous.shape[1]:
+            response.continuous_actions.CopyFrom(tensors.write(decided.continuous))
+        if decided.discrete.shape[1]:
+            response.discrete_actions.CopyFrom(tensors.write(decided.discrete))
+        response.revisions.extend(decided.revisions.tolist())
+        return response
+
+
+def _deciding(found: list[Acting | ServiceError]) -> Deciding:
+    """Who decides; raises the error of the first NPC that cannot."""
+    acting = []
+    for entry in found:
+        if isinstance(entry, ServiceError):
+            raise entry
+        acting.append(entry)
+    rows = np.array([entry.row for entry in acting], np.int64)
+    seeds = np.array([entry.seed for entry in acting], np.uint64)
+    return Deciding([entry.npc for entry in acting[:1]], rows, seeds)

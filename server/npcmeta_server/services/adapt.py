@@ -1,0 +1,190 @@
+"""AdaptService: from demonstrations to a committed revision."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import NamedTuple
+
+from npcmeta.archetype import npc_from_bytes
+from npcmeta_server import clips, messages, names
+from npcmeta_server.adapting.jobs import Adapted, Progressed
+from npcmeta_server.adapting.lesson import Lesson
+from npcmeta_server.adapting.process import AdaptationProcess
+from npcmeta_server.catalog import Hosted
+from npcmeta_server.clips import Clip
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.gen.npcmeta.v1 import adapt_pb2
+from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.roster import Roster
+from npcmeta_server.services.npcs import checked_request_id
+from npcmeta_server.store import CommitRequest, NpcRow, RequestKey, RevisionRow, Store
+
+Send = Callable[[adapt_pb2.AdaptResponse], None]
+
+
+class Pupil(NamedTuple):
+    """The NPC that a stream adapts, as it was when the stream began."""
+
+    row: NpcRow
+    hosted: Hosted
+    known: list[Clip]  # examples that the new revision begins with
+    from_scratch: bool
+    request: RequestKey
+
+
+class Adapt:
+    """Answers AdaptService."""
+
+    def __init__(
+        self, roster: Roster, store: Store, storage: OwnerThread, process: AdaptationProcess, stopping: asyncio.Event
+    ) -> None:
+        """Adapts in `process`; commits through the roster. Once `stopping` is set, no stream begins."""
+        self._roster, self._store, self._storage, self._process = roster, store, storage, process
+        self._stopping = stopping
+        self._busy: set[str] = set()
+
+    async def adapt(self, requests: AsyncIterator[adapt_pb2.AdaptRequest]) -> AsyncIterator[adapt_pb2.AdaptResponse]:
+        """Setup, examples, commit; responses come as soon as there is something to say."""
+        responses: asyncio.Queue[adapt_pb2.AdaptResponse | None] = asyncio.Queue()
+        session = asyncio.create_task(self._session(requests, responses.put_nowait))
+        session.add_done_callback(lambda _: responses.put_nowait(None))
+        try:
+            while (response := await responses.get()) is not None:
+                yield response
+            await session  # raises what ended it
+        finally:
+            session.cancel()
+            await asyncio.gather(session, return_exceptions=True)
+
+    async def adapt_once(self, request: adapt_pb2.AdaptOnceRequest) -> AsyncIterator[adapt_pb2.AdaptResponse]:
+        """The same with everything in one request."""
+        async for response in self.adapt(_one_by_one(request)):
+            yield response
+
+    async def _session(self, requests: AsyncIterator[adapt_pb2.AdaptRequest], send: Send) -> None:
+        if self._stopping.is_set():
+            raise ServiceError("SHUTTING_DOWN", "the server is stopping; please reconnect")
+        first = await anext(aiter(requests), None)
+        if first is None or first.WhichOneof("request") != "setup":
+            raise ServiceError("INVALID_STREAM", "the first AdaptRequest has to be a setup")
+        npc = names.npc_id(first.setup.npc)
+        with self._alone(npc):
+            request = _request_key(npc, first.setup)
+            if (before := await self._storage.run(self._store.committed, npc, request)) is not None:
+                send(_committed(*before))
+                return
+            pupil = await self._storage.run(self._read, npc, first.setup.from_scratch, request)
+            send(_started(pupil))
+            await self._teach(pupil, requests, send)
+
+    async def _teach(self, pupil: Pupil, requests: AsyncIterator[adapt_pb2.AdaptRequest], send: Send) -> None:
+        lesson = Lesson(self._process, pupil.hosted, pupil.row, pupil.known, lambda step: send(_progress(step)))
+        new: list[Clip] = []
+        named: list[names.Part] = []
+        try:
+            async for request in requests:
+                kind = request.WhichOneof("request")
+                if kind == "commit":
+                    send(_committed(*await self._commit(pupil, await lesson.finish(), new, named)))
+                    return
+                if kind == "examples":
+                    spec = pupil.hosted.archetype.spec
+                    clip = clips.read(request.examples, spec, pupil.row.archetype)
+                    lesson.show(clip)
+                    new.append(clip)
+                elif kind == "demonstration":
+                    part = names.demonstration(request.demonstration)
+                    clip = await self._storage.run(self._read_demonstration, part, pupil.hosted)
+                    lesson.show(clip)
+                    named.append(part)
+                else:
+                    raise ServiceError("INVALID_STREAM", "expected examples, a demonstration or a commit behind setup")
+                send(_accepted(len(clip), lesson.examples))
+        finally:
+            await lesson.discard()
+
+    async def _commit(
+        self, pupil: Pupil, adapted: Adapted, new: list[Clip], named: list[names.Part]
+    ) -> tuple[RevisionRow, list[str]]:
+        archetype = pupil.hosted.archetype
+        wanted = CommitRequest(
+            pupil.row.id, pupil.row.revision, archetype.revision, adapted.examples, adapted.support_nll, adapted.data,
+            tuple((clips.to_bytes(clip), len(clip)) for clip in new), tuple((p.parent, p.id) for p in named),
+            pupil.from_scratch,
+        )  # fmt: skip
+        state = npc_from_bytes(adapted.data, archetype, source=f"npcs/{pupil.row.id}").state
+        return await self._roster.commit(wanted, pupil.request, state)
+
+    def _read(self, npc: str, from_scratch: bool, request: RequestKey) -> Pupil:
+        """Reads the NPC and what it was adapted from, on the store's thread."""
+        row = self._store.npc(npc)
+        hosted = self._roster.hosted(row.archetype)
+        data = [] if from_scratch else self._store.support(npc)
+        known = [clips.from_bytes(each, hosted.archetype.spec) for each in data]
+        return Pupil(row, hosted, known, from_scratch, request)
+
+    def _read_demonstration(self, part: names.Part, hosted: Hosted) -> Clip:
+        """Reads a stored clip, on the store's thread."""
+        owner = self._roster.hosted(self._store.npc(part.parent).archetype)
+        if owner.archetype.spec != hosted.archetype.spec:
+            raise ServiceError(
+                "WRONG_ARCHETYPE",
+                f"{messages.demonstration_name(*part)} was recorded for archetypes/{owner.archetype.name}, whose spec "
+                f"differs from that of archetypes/{hosted.archetype.name}",
+            )
+        return clips.from_bytes(self._store.demonstration_data(*part), hosted.archetype.spec)
+
+    @contextlib.contextmanager
+    def _alone(self, npc: str) -> Iterator[None]:
+        """Holds the NPC for one stream; a second one is ABORTED."""
+        if npc in self._busy:
+            raise ServiceError(
+                "ADAPT_IN_PROGRESS", f"another stream is adapting npcs/{npc}; try again when it has ended", npc=npc
+            )
+        self._busy.add(npc)
+        try:
+            yield
+        finally:
+            self._busy.remove(npc)
+
+
+async def _one_by_one(request: adapt_pb2.AdaptOnceRequest) -> AsyncIterator[adapt_pb2.AdaptRequest]:
+    yield adapt_pb2.AdaptRequest(setup=request.setup)
+    for demonstration in request.demonstrations:
+        yield adapt_pb2.AdaptRequest(demonstration=demonstration)
+    for examples in request.examples:
+        yield adapt_pb2.AdaptRequest(examples=examples)
+    yield adapt_pb2.AdaptRequest(commit=adapt_pb2.Commit())
+
+
+def _request_key(npc: str, setup: adapt_pb2.AdaptSetup) -> RequestKey:
+    content = hashlib.sha256(f"{npc}:{setup.from_scratch}".encode()).hexdigest()
+    return RequestKey(checked_request_id("Adapt", setup.request_id), content)
+
+
+def _started(pupil: Pupil) -> adapt_pb2.AdaptResponse:
+    started = adapt_pb2.Started(
+        npc=f"npcs/{pupil.row.id}",
+        archetype=f"archetypes/{pupil.row.archetype}",
+        archetype_revision=pupil.hosted.archetype.revision,
+        examples=sum(len(clip) for clip in pupil.known),
+    )
+    return adapt_pb2.AdaptResponse(started=started)
+
+
+def _accepted(examples: int, total: int) -> adapt_pb2.AdaptResponse:
+    return adapt_pb2.AdaptResponse(accepted=adapt_pb2.Accepted(examples=examples, total_examples=total))
+
+
+def _progress(step: Progressed) -> adapt_pb2.AdaptResponse:
+    return adapt_pb2.AdaptResponse(progress=adapt_pb2.Progress(**step._asdict()))
+
+
+def _committed(revision: RevisionRow, clip_ids: list[str]) -> adapt_pb2.AdaptResponse:
+    stored = [messages.demonstration_name(revision.npc, each) for each in clip_ids]
+    return adapt_pb2.AdaptResponse(
+        committed=adapt_pb2.Committed(revision=messages.revision(revision), demonstrations=stored)
+    )

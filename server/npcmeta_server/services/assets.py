@@ -1,0 +1,86 @@
+"""AssetService: files that a game can carry."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from safetensors.torch import save
+
+from npcmeta import networks
+from npcmeta.archetype import build_learner
+from npcmeta_server import names
+from npcmeta_server.adapting.jobs import ExportJob
+from npcmeta_server.adapting.process import AdaptationProcess
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.gen.npcmeta.v1 import assets_pb2
+from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.roster import Roster, read_state
+from npcmeta_server.store import Store
+
+CHUNK_BYTES = 1 << 20
+NPC_ASSETS = ("ort", "state")
+
+
+class Asset(NamedTuple):
+    """A file and where it comes from."""
+
+    data: bytes
+    file_name: str
+    archetype_revision: str
+    npc_revision: int  # 0 for an archetype's asset
+
+
+class Assets:
+    """Answers AssetService."""
+
+    def __init__(self, roster: Roster, store: Store, storage: OwnerThread, adaptation: AdaptationProcess) -> None:
+        """NPCs are exported in the adaptation process: tracing must not stall a frame."""
+        self._roster, self._store, self._storage, self._adaptation = roster, store, storage, adaptation
+
+    async def fetch_asset(self, request: assets_pb2.FetchAssetRequest) -> AsyncIterator[assets_pb2.FetchAssetResponse]:
+        """The header, then the file in chunks."""
+        collection, part = names.asset(request.name)
+        find = self._of_archetype if collection == "archetypes" else self._of_npc
+        asset = await find(part)
+        yield assets_pb2.FetchAssetResponse(header=_header(request.name, asset))
+        for start in range(0, len(asset.data), CHUNK_BYTES):
+            yield assets_pb2.FetchAssetResponse(chunk=asset.data[start : start + CHUNK_BYTES])
+
+    async def _of_archetype(self, part: names.Part) -> Asset:
+        hosted = self._roster.hosted(part.parent)
+        if part.id != "policy":
+            raise _unknown(f"archetypes/{part.parent}", part.id, ("policy",))
+        return Asset(hosted.model, f"{part.parent}.policy.onnx", hosted.archetype.revision, 0)
+
+    async def _of_npc(self, part: names.Part) -> Asset:
+        if part.id not in NPC_ASSETS:
+            raise _unknown(f"npcs/{part.parent}", part.id, NPC_ASSETS)
+        row, revision, data = await self._storage.run(self._store.state, part.parent)
+        hosted = self._roster.hosted(row.archetype)
+        state = read_state(hosted, row.id, revision, data)
+        if part.id == "state":
+            acting = {key: state[key].contiguous() for key in build_learner(hosted.archetype).acting}
+            made, file_name = save(networks.with_prefix("state.", acting)), f"{row.id}.state.safetensors"
+        else:
+            made = await self._adaptation.export(ExportJob(row.archetype, row.id, data))
+            file_name = f"{row.id}.ort.onnx"
+        return Asset(made, file_name, revision.archetype_revision, revision.number)
+
+
+def _header(name: str, asset: Asset) -> assets_pb2.AssetHeader:
+    return assets_pb2.AssetHeader(
+        name=name,
+        size_bytes=len(asset.data),
+        sha256=hashlib.sha256(asset.data).hexdigest(),
+        file_name=asset.file_name,
+        archetype_revision=asset.archetype_revision,
+        npc_revision=asset.npc_revision,
+    )
+
+
+def _unknown(parent: str, asset: str, expected: tuple[str, ...]) -> ServiceError:
+    return ServiceError(
+        "ASSET_NOT_FOUND", f"there is no {parent}/assets/{asset}; expected one of: {', '.join(expected)}"
+    )

@@ -1,0 +1,136 @@
+"""NpcService: NPCs, their demonstrations and their revisions, in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from npcmeta.archetype import begin_npc, npc_to_bytes
+from npcmeta_server import clips, messages, names
+from npcmeta_server.catalog import Hosted
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
+from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.roster import Roster
+from npcmeta_server.services import paging
+from npcmeta_server.store import NpcRow, RequestKey, Store, new_etag
+
+MAX_DISPLAY_NAME = 120
+MAX_REQUEST_ID = 100
+MAX_SEED = (1 << 63) - 1
+LAST_REVISION = 1 << 62
+
+
+class Npcs:
+    """Answers NpcService."""
+
+    def __init__(self, roster: Roster, store: Store, storage: OwnerThread) -> None:
+        """Keeps NPCs in the store, which belongs to the thread `storage`."""
+        self._roster, self._store, self._storage = roster, store, storage
+
+    async def create_npc(self, request: npcs_pb2.CreateNpcRequest) -> resources_pb2.Npc:
+        """Makes an NPC; it can act at once."""
+        hosted = self._roster.hosted(names.archetype_id(request.npc.archetype))
+        key = request_key("CreateNpc", request)
+        row = _new_row(request, hosted)
+        stored, _ = await self._storage.run(lambda: self._create(row, hosted, key))
+        return messages.npc(stored)
+
+    async def get_npc(self, request: npcs_pb2.GetNpcRequest) -> resources_pb2.Npc:
+        """One NPC."""
+        return messages.npc(await self._storage.run(self._store.npc, names.npc_id(request.name)))
+
+    async def list_npcs(self, request: npcs_pb2.ListNpcsRequest) -> npcs_pb2.ListNpcsResponse:
+        """A page of NPCs in order of name."""
+        size = paging.checked_size(request.page_size)
+        archetype = names.archetype_id(request.archetype) if request.archetype else ""
+        rows = await self._storage.run(self._store.npcs, archetype, request.page_token, size + 1)
+        page, more = paging.cut(rows, size)
+        return npcs_pb2.ListNpcsResponse(
+            npcs=[messages.npc(row) for row in page], next_page_token=page[-1].id if more else ""
+        )
+
+    async def delete_npc(self, request: npcs_pb2.DeleteNpcRequest) -> Empty:
+        """Deletes an NPC with all that belongs to it; whoever has it in a cast cannot act with it any more."""
+        await self._roster.delete(names.npc_id(request.name), request.etag)
+        return Empty()
+
+    async def create_demonstration(self, request: npcs_pb2.CreateDemonstrationRequest) -> resources_pb2.Demonstration:
+        """Stores a clip without adapting."""
+        npc, key = names.npc_id(request.parent), request_key("CreateDemonstration", request)
+        row = await self._storage.run(self._store.npc, npc)
+        hosted = self._roster.hosted(row.archetype)
+        clip = clips.read(request.examples, hosted.archetype.spec, row.archetype)
+        stored = await self._storage.run(self._store.add_demonstration, npc, clips.to_bytes(clip), len(clip), key)
+        return messages.demonstration(stored)
+
+    async def list_demonstrations(
+        self, request: npcs_pb2.ListDemonstrationsRequest
+    ) -> npcs_pb2.ListDemonstrationsResponse:
+        """A page of an NPC's clips, oldest first."""
+        npc, size = names.npc_id(request.parent), paging.checked_size(request.page_size)
+        rows = await self._storage.run(self._store.demonstrations, npc, request.page_token, size + 1)
+        page, more = paging.cut(rows, size)
+        return npcs_pb2.ListDemonstrationsResponse(
+            demonstrations=[messages.demonstration(row) for row in page], next_page_token=page[-1].id if more else ""
+        )
+
+    async def delete_demonstration(self, request: npcs_pb2.DeleteDemonstrationRequest) -> Empty:
+        """Deletes a clip; revisions adapted from it stay as they are."""
+        name = names.demonstration(request.name)
+        await self._storage.run(self._store.delete_demonstration, name.parent, name.id)
+        return Empty()
+
+    async def list_revisions(self, request: npcs_pb2.ListRevisionsRequest) -> npcs_pb2.ListRevisionsResponse:
+        """A page of an NPC's revisions, newest first."""
+        npc, size = names.npc_id(request.parent), paging.checked_size(request.page_size)
+        before = paging.number_token(request.page_token, LAST_REVISION)
+        rows = await self._storage.run(self._store.revisions, npc, before, size + 1)
+        page, more = paging.cut(rows, size)
+        return npcs_pb2.ListRevisionsResponse(
+            revisions=[messages.revision(row) for row in page], next_page_token=str(page[-1].number) if more else ""
+        )
+
+    def _create(self, row: NpcRow, hosted: Hosted, key: RequestKey) -> tuple[NpcRow, bool]:
+        state = npc_to_bytes(begin_npc(hosted.archetype, row.id, seed=row.seed))
+        return self._store.create_npc(row, hosted.archetype.revision, state, key)
+
+
+def request_key(method: str, request: Any) -> RequestKey:
+    """The key of a request that may be sent again: its id, and a digest of everything else it says."""
+    rest: Message = type(request)()
+    rest.CopyFrom(request)
+    rest.ClearField("request_id")
+    content = hashlib.sha256(rest.SerializeToString(deterministic=True)).hexdigest()
+    return RequestKey(checked_request_id(method, request.request_id), content)
+
+
+def checked_request_id(method: str, request_id: str) -> str:
+    """An id that is unique for a method; empty if the client gave none."""
+    if len(request_id) > MAX_REQUEST_ID:
+        raise ServiceError(
+            "INVALID_ARGUMENT",
+            f"request_id has {len(request_id)} characters, expected at most {MAX_REQUEST_ID}",
+            field="request_id",
+        )
+    return f"{method}:{request_id}" if request_id else ""
+
+
+def _new_row(request: npcs_pb2.CreateNpcRequest, hosted: Hosted) -> NpcRow:
+    wanted, now = request.npc, time.time()
+    if len(wanted.display_name) > MAX_DISPLAY_NAME:
+        raise ServiceError(
+            "INVALID_ARGUMENT",
+            f"display_name has {len(wanted.display_name)} characters, expected at most {MAX_DISPLAY_NAME}",
+            field="display_name",
+        )
+    if wanted.seed > MAX_SEED:
+        raise ServiceError("INVALID_ARGUMENT", f"seed is {wanted.seed}, expected at most {MAX_SEED}", field="seed")
+    npc = names.checked_id(request.npc_id, "npc_id") if request.npc_id else secrets.token_hex(8)
+    seed = wanted.seed or 1 + secrets.randbelow(MAX_SEED)
+    return NpcRow(npc, hosted.archetype.name, wanted.display_name, seed, 1, 0, now, now, new_etag())
