@@ -5,9 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ def measure(
             name: pool.submit(_play, entry.archetype, {k: v.numpy() for k, v in entry.state.items()}, tuple(watch))
             for name, entry in contestants.items()
         }
-        jobs = [*ceilings, expert, *plays.values()]
+        jobs: list[Future[Any]] = [*ceilings, expert, *plays.values()]
         for done, _ in enumerate(as_completed(jobs), 1):
             progress(done / len(jobs))
         reference, watched = expert.result()

@@ -28,7 +28,7 @@ from npcmeta_server.gen.npcmeta.v1 import (
 )
 
 Watch = Callable[[adapt_pb2.AdaptResponse], None]
-KINDS = {
+KINDS: dict[np.dtype, tensor_pb2.DataType] = {
     np.dtype(np.float32): tensor_pb2.FLOAT32,
     np.dtype(np.int64): tensor_pb2.INT64,
     np.dtype(bool): tensor_pb2.BOOL,
@@ -108,7 +108,7 @@ class Stage:
         members = [act_pb2.Member(index=i, npc=f"npcs/{npc}") for i, npc in enumerate(npcs)]
         group = act_pb2.Group(group=0, archetype=archetype, members=members, sampled=True)
         await self._call.write(act_pb2.ActRequest(cast=act_pb2.Cast(groups=[group])))
-        answer = await self._call.read()
+        answer = await self._read()
         for result in answer.cast.groups:
             if result.status.code or result.refused:
                 raise RuntimeError(f"the cast was refused: {result}")
@@ -119,7 +119,7 @@ class Stage:
         part = act_pb2.Part(group=0, observations=tensor(observation), action_mask=tensor(mask), indices=self._indices)
         started = time.perf_counter()
         await self._call.write(act_pb2.ActRequest(tick=act_pb2.Tick(number=self._number, parts=[part])))
-        answer = await self._call.read()
+        answer = await self._read()
         milliseconds = 1e3 * (time.perf_counter() - started)
         result = answer.tick.parts[0]
         if result.status.code or answer.tick.number != self._number:
@@ -128,6 +128,12 @@ class Stage:
         return Frame(
             array(result.continuous_actions), array(result.discrete_actions), list(result.revisions), milliseconds
         )
+
+    async def _read(self) -> act_pb2.ActResponse:
+        answer: object = await self._call.read()
+        if not isinstance(answer, act_pb2.ActResponse):
+            raise RuntimeError("the server ended the Act stream")
+        return answer
 
     async def close(self) -> None:
         """Leaves the stage."""

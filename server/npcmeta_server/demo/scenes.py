@@ -67,7 +67,7 @@ async def fetch_states(channel: grpc.aio.Channel, cast: Cast, demonstrations: in
         load(await game.fetch(f"npcs/{cast.npc(character, demonstrations)}/assets/state"))
         for character in range(len(cast.names))
     ]
-    return {key: torch.cat([state[key] for state in states]) for key in states[0]}
+    return {key.removeprefix("state."): torch.cat([state[key] for state in states]) for key in states[0]}
 
 
 async def fetch_assets(channel: grpc.aio.Channel, names: dict[str, str], folder: Path) -> list[Path]:

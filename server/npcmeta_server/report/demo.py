@@ -73,7 +73,9 @@ def _parts(story: Story) -> Iterator[str]:
 
 def _table_rows(story: Story) -> list[tuple[str, ...]]:
     loop, rows = story.loop, story.rows
-    shown = [("average policy", f"{mean(rows, 'nll_average', 0):.3f}", "", _percent(0.0 if loop else None), "")]
+    shown: list[tuple[str, ...]] = [
+        ("average policy", f"{mean(rows, 'nll_average', 0):.3f}", "", _percent(0.0 if loop else None), "")
+    ]
     for k in DEMONSTRATIONS:
         label = "zero-shot" if k == 0 else f"{k} demonstration{'s' * (k > 1)}"
         shown.append(

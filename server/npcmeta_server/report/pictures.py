@@ -10,6 +10,7 @@ import numpy as np
 matplotlib.use("Agg")
 
 from matplotlib import pyplot
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
@@ -46,9 +47,10 @@ def draw_trajectory(axis: Axes, trajectory: Trajectory) -> None:
     axis.plot(*trajectory.player.T, color="#a9cce3", lw=1, zorder=1)
     axis.plot(*trajectory.post, marker="*", color="#f1c40f", markersize=15, markeredgecolor="0.4", zorder=2)
     shade = np.linspace(0.75, 0.05, len(trajectory.npc))
-    axis.scatter(*trajectory.npc.T, c=shade, cmap="gray", vmin=0, vmax=1, s=4, zorder=3)
+    axis.scatter(trajectory.npc[:, 0], trajectory.npc[:, 1], c=shade, cmap="gray", vmin=0, vmax=1, s=4, zorder=3)
     for choice, (marker, color, _) in MARKS.items():
-        axis.scatter(*trajectory.npc[trajectory.choice == choice].T, marker=marker, color=color, s=20, lw=1, zorder=4)
+        there = trajectory.npc[trajectory.choice == choice]
+        axis.scatter(there[:, 0], there[:, 1], marker=marker, color=color, s=20, lw=1, zorder=4)
     axis.set(xlim=(-trajectory.half_size, trajectory.half_size), ylim=(-trajectory.half_size, trajectory.half_size))
     axis.set_aspect("equal")
     axis.set_xticks([])
@@ -97,9 +99,9 @@ def draw_frames(milliseconds: Sequence[float], adapting: Sequence[bool], npcs: i
     return figure
 
 
-def _legend(axis: Axes) -> tuple[list[object], list[str]]:
-    handles = [axis.plot([], [], marker, color=color)[0] for marker, color, _ in MARKS.values()]
+def _legend(axis: Axes) -> tuple[list[Artist], list[str]]:
+    handles: list[Artist] = [axis.plot([], [], marker, color=color)[0] for marker, color, _ in MARKS.values()]
     lines = [("#e6b0aa", "threats"), ("#a9cce3", "player")]
     handles += [axis.plot([], [], color=color)[0] for color, _ in lines]
     handles.append(axis.plot([], [], "*", color="#f1c40f", markeredgecolor="0.4", markersize=11)[0])
-    return list(handles), [label for *_, label in MARKS.values()] + [label for _, label in lines] + ["post"]
+    return handles, [label for *_, label in MARKS.values()] + [label for _, label in lines] + ["post"]
