@@ -126,7 +126,9 @@ def _read_arrays(path: Path) -> tuple[dict[str, NDArray], tuple[str, ...]]:
     except RecordingError:
         raise
     except UNREADABLE as error:
-        raise RecordingError(f"{source}: not a readable .npz file ({error}); expected a file of numpy.savez") from None
+        raise RecordingError(
+            f"{source}: not a readable .npz file ({str(error)[:200]}); expected one of numpy.savez"
+        ) from None
     except OSError as error:
         raise RecordingError(f"{source}: cannot be read: {error.strerror or error}") from None
 
@@ -209,8 +211,8 @@ def _load(archive: zipfile.ZipFile, entry: Found, name: str, source: str) -> NDA
     values = flat.reshape(entry.shape, order="F" if entry.fortran else "C")
     if entry.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            return np.ascontiguousarray(values, dtype=np.float32 if entry.shape else np.float64)
-    return np.ascontiguousarray(values, dtype=np.int64 if entry.dtype.kind in "iu" else np.bool_)
+            return np.asarray(values, dtype=np.float32 if entry.shape else np.float64, order="C")
+    return np.asarray(values, dtype=np.int64 if entry.dtype.kind in "iu" else np.bool_, order="C")
 
 
 def _assemble(arrays: dict[str, NDArray], branch_sizes: tuple[int, ...] | None, source: str) -> Recording:
@@ -222,7 +224,7 @@ def _assemble(arrays: dict[str, NDArray], branch_sizes: tuple[int, ...] | None, 
     sizes = infer_branch_sizes(discrete, masks, source) if branch_sizes is None else branch_sizes
     check_branch_sizes(sizes, source)
     continuous = arrays.get("continuous_actions", np.zeros((steps, 0), dtype=np.float32))
-    check_extent(*arrays["observations"].shape, continuous.shape[1], sizes, source)
+    check_extent(steps, arrays["observations"].shape[1], continuous.shape[1], sizes, source)
     starts = arrays.get("episode_starts", np.arange(steps) == 0)
     rate = arrays.get("tick_rate_hz")
     return Recording(
