@@ -190,7 +190,8 @@ namespace Npcmeta.Wire
         private int ReadLength()
         {
             ulong length = ReadUInt64();
-            if (length > (ulong)(end - position)) throw Wrong(length + " bytes are announced, " + (end - position) + " are left");
+            int left = end - position;
+            if (length > (ulong)left) throw Wrong(length + " bytes are announced, " + left + " are left");
             return (int)length;
         }
 

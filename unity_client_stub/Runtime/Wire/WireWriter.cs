@@ -41,7 +41,7 @@ namespace Npcmeta.Wire
             return ++position;
         }
 
-        /// <summary>Ends a piece: puts its length before it. One byte was kept free, so only longer pieces move.</summary>
+        /// <summary>Ends a piece: puts its length before it. One byte was kept free; a longer piece moves.</summary>
         public void End(int start)
         {
             int length = position - start;
