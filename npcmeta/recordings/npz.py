@@ -77,8 +77,8 @@ def read_npz(path: Path, branch_sizes: tuple[int, ...] | None = None) -> Recordi
 
     Args:
         path: The file.
-        branch_sizes: Choices of each discrete branch, if known; otherwise the file's own `branch_sizes`, its mask's
-            width, or the largest choice plus one.
+        branch_sizes: Choices of each discrete branch, if known, which the file's own must not contradict; if
+            neither says it, the width of a single branch's mask does, or the largest choice plus one.
 
     Raises:
         RecordingError: If the file is not such a recording; the message names the array and what was expected.
@@ -219,8 +219,11 @@ def _assemble(arrays: dict[str, NDArray], branch_sizes: tuple[int, ...] | None, 
     steps = len(arrays["observations"])
     discrete = arrays.get("discrete_actions", np.zeros((steps, 0), dtype=np.int64))
     masks = arrays.get("action_masks")
-    if branch_sizes is None and "branch_sizes" in arrays:
-        branch_sizes = tuple(arrays["branch_sizes"].tolist())
+    if "branch_sizes" in arrays:
+        own = tuple(arrays["branch_sizes"].tolist())
+        if branch_sizes not in (None, own):
+            raise RecordingError(f"{source}: branch_sizes is {own}; expected {branch_sizes}")
+        branch_sizes = own
     sizes = infer_branch_sizes(discrete, masks, source) if branch_sizes is None else branch_sizes
     check_branch_sizes(sizes, source)
     continuous = arrays.get("continuous_actions", np.zeros((steps, 0), dtype=np.float32))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import torch
 import tyro
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
@@ -25,6 +25,10 @@ from npcmeta_server.cli.evaluate import archetype_file
 
 MAX_ROWS = 10
 """Inner steps that the table shows, beside the first."""
+
+SUSPICION = (
+    "are their observations in the range of those that the archetype was trained on? npcmeta data inspect shows them"
+)
 
 
 def adapt(
@@ -52,24 +56,32 @@ def adapt(
     recording = read_demonstrations(demo, loaded.spec)
     for note in recording.notes:
         console.print(f"[yellow]note:[/] {escape(note)}")
-    nlls = []
-    total = int(build_learner(loaded).num_steps(torch.tensor([float(recording.steps)]))[0]) + 1
-    steps = inner_loop(loaded, npc, as_examples(recording))
-    for state, nll in track(steps, "adapting", total=total, console=console, transient=True):
-        npc = npc._replace(state=state, examples=recording.steps)
-        nlls.append(nll)
-    _check_finite(npc.name, nlls[-1])
-    save_npc(npc, out)
-    console.print(table(nlls))
-    console.print(
-        f"{npc.name}: {recording.steps} examples; their NLL went from {nlls[0]:.3f} to [bold]{nlls[-1]:.3f}[/] nats "
-        "per decision (npcmeta evaluate measures it on examples that a character was not adapted to)"
-    )
+    adapted, nlls = follow(loaded, npc, as_examples(recording), console)
+    save_npc(adapted, out)
+    for part in report(adapted, nlls):
+        console.print(part)
     console.print(escape(f"wrote {out} ({out.stat().st_size:,} bytes)"), soft_wrap=True)
-    console.print(
-        escape(f"Next: npcmeta export {archetype} --npc {out} --target ort --out {out.parent / 'assets'}"),
-        soft_wrap=True,
-    )
+    following = f"npcmeta export {archetype} --npc {out} --target ort --out {out.parent / 'assets'}"
+    console.print(escape(f"Next: {following}"), soft_wrap=True)
+
+
+def follow(archetype: Archetype, npc: Npc, examples: Examples, console: Console) -> tuple[Npc, list[float]]:
+    """Runs the inner loop under a progress bar; returns the adapted NPC, and the NLL before and after each step.
+
+    Raises:
+        ValueError: If the NLL ends at something that is no number.
+    """
+    shots = examples.weight.sum(-1)
+    total = int(build_learner(archetype).num_steps(shots)[0]) + 1
+    nlls = []
+    for state, nll in track(
+        inner_loop(archetype, npc, examples), "adapting", total=total, console=console, transient=True
+    ):
+        npc = npc._replace(state=state, examples=int(shots[0]))
+        nlls.append(nll)
+    if not math.isfinite(nlls[-1]):
+        raise ValueError(f"adapting {npc.name} diverged: the NLL of the demonstrations is {nlls[-1]}; {SUSPICION}")
+    return npc, nlls
 
 
 def inner_loop(archetype: Archetype, npc: Npc, examples: Examples) -> Iterator[tuple[Params, float]]:
@@ -86,16 +98,19 @@ def table(nlls: list[float]) -> Table:
     rows = min(len(nlls) - 1, MAX_ROWS)
     for row in range(rows + 1):
         step = round(row * (len(nlls) - 1) / max(rows, 1))
-        shown.add_row(str(step), f"{nlls[step]:.4f}")
+        shown.add_row(str(step), f"{nlls[step]:.5g}")
     return shown
 
 
-def _check_finite(name: str, nll: float) -> None:
-    if not math.isfinite(nll):
-        raise ValueError(
-            f"adapting {name} diverged: the NLL of the demonstrations is {nll}; are their observations in the range of "
-            "those that the archetype was trained on? npcmeta data inspect shows them"
-        )
+def report(npc: Npc, nlls: list[float]) -> Iterator[RenderableType]:
+    """What the demonstrations have changed."""
+    yield table(nlls)
+    yield (
+        f"{npc.name}: {npc.examples} examples; their NLL went from {nlls[0]:.4g} to [bold]{nlls[-1]:.4g}[/] nats per "
+        "decision (npcmeta evaluate measures it on examples that a character was not adapted to)"
+    )
+    if nlls[-1] > nlls[0]:
+        yield f"[red]problem:[/] adapting made it worse on the demonstrations themselves; {SUSPICION}"
 
 
 def _check_paths(archetype: Path, demo: tuple[Path, ...], out: Path) -> None:

@@ -55,12 +55,14 @@ def test_numbers_may_have_another_width_and_order(tmp_path: Path) -> None:
     assert recording.tick_rate_hz == 20.0
 
 
-def test_branch_sizes_come_from_the_caller_then_the_file_then_a_single_branchs_mask(tmp_path: Path) -> None:
+def test_branch_sizes_come_from_the_caller_or_the_file_or_a_single_branchs_mask(tmp_path: Path) -> None:
     arrays = {"observations": OBSERVATIONS, "discrete_actions": CHOICES[:, :1]}
     mask = np.ones((4, 5), dtype=bool)
-    assert read(tmp_path, (7,), **arrays, branch_sizes=np.array([6])).branch_sizes == (7,)
+    assert read(tmp_path, (7,), **arrays).branch_sizes == (7,)
     assert read(tmp_path, **arrays, branch_sizes=np.array([6])).branch_sizes == (6,)
     assert read(tmp_path, **arrays, action_masks=mask).branch_sizes == (5,)
+    with pytest.raises(RecordingError, match=r"branch_sizes is \(6,\); expected \(7,\)"):
+        read(tmp_path, (7,), **arrays, branch_sizes=np.array([6]))
 
 
 def test_a_mask_of_several_branches_must_say_how_it_is_divided(tmp_path: Path) -> None:
