@@ -50,6 +50,11 @@ def choose_outer(family: str, *, meta_steps: int | None, minutes: float | None) 
     return settings
 
 
+def describe_split(splits: TaskSplits, split: int) -> dict[str, Any]:
+    """What an archetype's header says of the tasks: which are where, and the number that chose them."""
+    return splits.summary | {"seed": split}
+
+
 def measure_normaliser(family: TaskFamily, generator: Generator, shots: int) -> Normaliser:
     """Mean and standard deviation of the observations of a sample of training tasks.
 

@@ -107,12 +107,17 @@ def load_splits(name: str, data: Path | None, split: int) -> TaskSplits:
     Raises:
         ValueError: If there is no such family, or it needs recorded data and none was given.
     """
+    return check_data(name, data).splits(data, split)
+
+
+def check_data(name: str, data: Path | None) -> Family:
+    """The family called `name`, if it goes with `data`; raises ValueError as `load_splits` does."""
     family = find(name)
     if family.needs_data and data is None:
         raise ValueError(f'the family "{name}" is made of recordings: say where they are with --data PATH')
     if data is not None and not family.needs_data:
         raise ValueError(f'the family "{name}" brings its own tasks: leave out --data, or use --family recorded')
-    return family.splits(data, split)
+    return family
 
 
 def find(name: str) -> Family:

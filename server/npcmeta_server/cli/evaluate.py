@@ -181,8 +181,10 @@ def measure(
     evaluated = {k: family.evaluation(k) for k in shots}
     everybody = max((len(named.ids) for named in evaluated.values()), default=0)
     for k, named in evaluated.items():
-        if len(named.ids) < everybody:
-            console.print(f"[yellow]note:[/] {everybody - len(named.ids)} characters are too short for {k} shots")
+        missing = everybody - len(named.ids)
+        if missing:
+            are = "character is" if missing == 1 else "characters are"
+            console.print(f"[yellow]note:[/] {missing} {are} too short for {k} shots")
     for contender, k in track(work, "evaluating", console=console, transient=True):
         if evaluated[k].ids:
             yield measure_one(contender, evaluated[k], k, seed)

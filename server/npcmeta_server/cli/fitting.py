@@ -163,7 +163,7 @@ def _train(index: int, job: Job, reports: Queue[Report]) -> tuple[str, ...]:
     splits = tasks.load_splits(job.draft.family, job.data, job.split)
     generator = Generator().manual_seed(job.seed + 1)
     normaliser = training.measure_normaliser(splits.train, generator, job.outer.max_shots)
-    described = {"split": splits.summary} | {"seed": job.split}
+    described = training.describe_split(splits, job.split)
     draft = job.draft._replace(spec=splits.train.spec, normaliser=normaliser, split=described)
     last = 0.0
 

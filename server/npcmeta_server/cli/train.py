@@ -74,9 +74,7 @@ def plan(
 ) -> list[Job]:
     """The trainings that the command asks for: the archetype's, and its baseline's."""
     _check_budget(meta_steps, minutes)
-    known = tasks.find(family)
-    if known.needs_data and data is None:
-        raise ValueError(f'the family "{family}" is made of recordings: say where they are with --data PATH')
+    known = tasks.check_data(family, data)
     learner = learner or known.learner
     outer = training.choose_outer(family, meta_steps=meta_steps, minutes=minutes)
     overrides = dict(_parsed(item) for item in settings)
