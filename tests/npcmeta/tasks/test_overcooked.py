@@ -18,6 +18,7 @@ from npcmeta.tasks.overcooked import trials
 from npcmeta.tasks.overcooked.features import features
 from npcmeta.tasks.overcooked.trials import Trial
 
+pytestmark = pytest.mark.xdist_group("overcooked")  # one process converts the trials, once
 NEEDS_PACKAGE = pytest.mark.skipif(
     importlib.util.find_spec("overcooked_ai_py") is None,
     reason="needs the extra overcooked, which scripts/test installs",
