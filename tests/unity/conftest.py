@@ -25,7 +25,7 @@ def mono() -> str:
 
 
 @pytest.fixture(scope="session")
-def library(mono: str, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def library(mono: str) -> list[Path]:
     """The client's sources."""
     return sorted((CLIENT / "Runtime").rglob("*.cs"))
 

@@ -17,7 +17,8 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, assets_pb2, resources_pb2
 
-GUARD = archetypes_pb2.ListArchetypesResponse(archetypes=[resources_pb2.Archetype(name="archetypes/guard")])
+SPEC = resources_pb2.BehaviorSpec(observation_size=32, action=resources_pb2.ActionSpec(continuous_size=2))
+GUARD = archetypes_pb2.ListArchetypesResponse(archetypes=[resources_pb2.Archetype(name="archetypes/guard", spec=SPEC)])
 MESSAGE = "observation has 31 values, „guard“ expects 32: 50% 🐢"
 FILE = b"an asset " * 300
 
@@ -68,6 +69,8 @@ ANSWERS: dict[str, bytes] = {
     "no-status": http(frame(GUARD)),
     "nothing": http(b""),
     "no-answer": http(DONE),
+    "no-archetypes": http(frame(b"") + DONE),
+    "endless-pages": http(frame(archetypes_pb2.ListArchetypesResponse(next_page_token="again")) + DONE),
     "two-answers": http(frame(GUARD) * 2 + DONE),
     "more-after-trailers": http(frame(GUARD) + DONE + frame(GUARD)),
     "cut-in-head": http(b"\x00\x00\x00"),
@@ -98,8 +101,8 @@ class _Handler(socketserver.StreamRequestHandler):
         with contextlib.suppress(ConnectionError):
             place = self.rfile.readline().split(b"/")[1].decode()
             headers = dict(line.lower().split(b": ", 1) for line in iter(self.rfile.readline, b"\r\n"))
-            self.rfile.read(int(headers[b"content-length"]))
-            SLOW[place](self) if place in SLOW else self.wfile.write(ANSWERS[place])
+            self.request = self.rfile.read(int(headers[b"content-length"]))[5:]
+            PLAYED[place](self) if place in PLAYED else self.wfile.write(ANSWERS[place])
 
     def stall(self) -> None:
         self.rfile.read(1)
@@ -117,8 +120,16 @@ class _Handler(socketserver.StreamRequestHandler):
         self.wfile.write(http(frame(GUARD) + DONE))
         self.stall()
 
+    def pages(self) -> None:
+        page = int(archetypes_pb2.ListArchetypesRequest.FromString(self.request).page_token or 0)
+        found = [resources_pb2.Archetype(name=f"archetypes/{page}")]
+        token = str(page + 1) if page < 2 else ""
+        answer = archetypes_pb2.ListArchetypesResponse(archetypes=found, next_page_token=token)
+        self.wfile.write(http(frame(answer) + DONE))
 
-SLOW: dict[str, Callable[[_Handler], None]] = {
+
+PLAYED: dict[str, Callable[[_Handler], None]] = {
+    "pages": _Handler.pages,
     "stalls-slow": _Handler.stall,
     "dribbles-slow": _Handler.dribble,
     "begins-slow": _Handler.begin,

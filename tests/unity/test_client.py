@@ -25,6 +25,9 @@ EXPECTED: dict[str, list[str]] = {
     "status-unknown": ["Unknown", "no message was given"],
     "no-status": ["Unavailable", "ended without saying how the call went"],
     "nothing": ["Unavailable", "ended without saying how the call went"],
+    "no-archetypes": ["OK", ""],
+    "pages": ["OK", "archetypes/0 archetypes/1 archetypes/2"],
+    "endless-pages": ["Internal", "a page names itself as the next one"],
     "no-answer": ["Internal", "neither an answer nor an error came"],
     "two-answers": ["Internal", "more than one answer came"],
     "more-after-trailers": ["Internal", "something follows the end"],
@@ -62,7 +65,7 @@ def program(compile_program: Compile) -> Path:
 
 
 def test_every_fault_of_a_server_has_its_error(program: Path, run_program: Run, tmp_path: Path) -> None:
-    assert set(EXPECTED) == {*faulty_server.ANSWERS, *faulty_server.SLOW}
+    assert set(EXPECTED) == {*faulty_server.ANSWERS, *faulty_server.PLAYED}
     with faulty_server.running() as server:
         started = time.monotonic()
         done = run_program(program, server, tmp_path / "assets", *EXPECTED)

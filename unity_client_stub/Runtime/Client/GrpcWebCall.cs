@@ -144,7 +144,8 @@ namespace Npcmeta
             catch (Exception e) when (deadline.IsCancellationRequested)
             {
                 cancellation.ThrowIfCancellationRequested();
-                string message = channel.Server + " did not answer within " + channel.Timeout.TotalSeconds + " seconds";
+                string seconds = channel.Timeout.TotalSeconds.ToString(CultureInfo.InvariantCulture);
+                string message = channel.Server + " did not answer within " + seconds + " seconds";
                 throw new RpcException(StatusCode.DeadlineExceeded, message, null, e);
             }
             catch (WebException e) when (e.Response is HttpWebResponse)
