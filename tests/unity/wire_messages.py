@@ -36,6 +36,7 @@ EDGES: dict[int, tuple[object, ...]] = {
     FieldDescriptor.CPPTYPE_UINT32: (0, 1, 127, 128, 2**32 - 1),
     FieldDescriptor.CPPTYPE_INT64: (0, 1, -1, 2**35, 2**63 - 1, -(2**63)),
     FieldDescriptor.CPPTYPE_UINT64: (0, 1, 2**35, 2**64 - 1),
+    FieldDescriptor.CPPTYPE_FLOAT: (0.0, -0.0, 1.5, -1e30, float("inf")),
     FieldDescriptor.CPPTYPE_DOUBLE: (0.0, -0.0, 1.5, -1e300, 5e-324, float("inf")),
     FieldDescriptor.CPPTYPE_BOOL: (False, True),
     FieldDescriptor.CPPTYPE_ENUM: (0, 1, 4, 77, -1),
@@ -46,22 +47,23 @@ Record = tuple[str, bytes]
 Answer = tuple[bool, bytes]
 
 
-def random_message(kind: type[Message], chance: random.Random) -> Message:
+def random_message(kind: type[Message], chance: random.Random, depth: int = 9) -> Message:
     message = kind()
     for field in message.DESCRIPTOR.fields:
-        if chance.random() < 0.25:
+        if chance.random() < 0.25 or (field.message_type is not None and depth == 0):
             continue
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            getattr(message, field.name).update({chance.choice(TEXTS): chance.choice(TEXTS) for _ in range(3)})
+            values = field.message_type.fields_by_name["value"]
+            getattr(message, field.name).update({chance.choice(TEXTS): _value(values, chance) for _ in range(3)})
         elif field.is_repeated:
             count = chance.choice((0, 1, 3, 200 if field.message_type is None else 2))
             if field.message_type is None:
                 getattr(message, field.name).extend(_value(field, chance) for _ in range(count))
             else:
-                items = (random_message(field.message_type._concrete_class, chance) for _ in range(count))
+                items = (random_message(field.message_type._concrete_class, chance, depth - 1) for _ in range(count))
                 getattr(message, field.name).extend(items)
         elif field.message_type is not None:
-            getattr(message, field.name).CopyFrom(random_message(field.message_type._concrete_class, chance))
+            getattr(message, field.name).CopyFrom(random_message(field.message_type._concrete_class, chance, depth - 1))
         else:
             setattr(message, field.name, _value(field, chance))
     return message
