@@ -100,6 +100,7 @@ def test_lists_of_numbers_are_read_packed_and_one_by_one_and_unknown_fields_are_
         (TENSOR, b"\xfb\x07\x08\x01", "group 127 has no end"),
         (TENSOR, b"\xfb\x07" * 5_000, "nested more than 100 deep"),
         (STATUS, b"\x12\x02\xc3\x28", "a text is not UTF-8"),
+        (STATUS, b"\x1a\x00" * 1_000_001, "more than 1000000 messages"),
     ],
 )
 def test_what_is_no_message_is_refused_by_name(check: Check, kind: str, data: bytes, message: str) -> None:

@@ -12,12 +12,16 @@ namespace Npcmeta.Wire
         /// <summary>Messages in messages, at most.</summary>
         public const int MaxDepth = 100;
 
+        /// <summary>Messages within one, at most: an empty one takes two bytes of input, and far more of memory.</summary>
+        public const int MaxMessages = 1000000;
+
         private static readonly Encoding Utf8 = new UTF8Encoding(false, true);
 
         private readonly byte[] bytes;
         private int position;
         private int end;
         private int depth;
+        private int messages;
 
         /// <summary>Begins at the start of <paramref name="bytes"/>, which are not copied.</summary>
         public WireReader(byte[] bytes)
@@ -60,6 +64,7 @@ namespace Npcmeta.Wire
         public T ReadMessage<T>(T message) where T : IMessage
         {
             Enter();
+            if (++messages > MaxMessages) throw Wrong("it holds more than " + MaxMessages + " messages");
             int outer = Begin();
             message.MergeFrom(this);
             End(outer);
