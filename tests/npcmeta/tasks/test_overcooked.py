@@ -39,10 +39,9 @@ STATE = {
 }
 
 
-def seen(state: dict = STATE, ticks: int = 1) -> np.ndarray:
-    """What both players see in a small kitchen, in which they interact and go right."""
-    actions = np.array([[INTERACT, RIGHT]] * ticks)
-    return features(Trial(0, 1, 2, ROOM, [str(state)] * ticks, actions))
+def seen(state: dict = STATE, actions: tuple[tuple[int, int], ...] = ((INTERACT, RIGHT),)) -> np.ndarray:
+    """What both players see at every tick of a small kitchen."""
+    return features(Trial(0, 1, 2, ROOM, [str(state)] * len(actions), np.array(actions)))
 
 
 def test_a_scene_is_seen_as_counted_by_hand() -> None:
@@ -71,9 +70,9 @@ def test_the_other_player_sees_the_same_scene_from_the_other_side() -> None:
 
 
 def test_ones_own_last_action_is_seen_and_not_the_current_one() -> None:
-    rows = seen(ticks=2)
-    assert rows[:, 0, -6:].argmax(-1).tolist() == [STAY, INTERACT]
-    assert rows[:, 1, -6:].argmax(-1).tolist() == [STAY, RIGHT]
+    rows = seen(actions=((INTERACT, RIGHT), (UP, UP), (STAY, INTERACT)))
+    assert rows[:, 0, -6:].argmax(-1).tolist() == [STAY, INTERACT, UP]
+    assert rows[:, 1, -6:].argmax(-1).tolist() == [STAY, RIGHT, UP]
 
 
 @pytest.mark.parametrize(
