@@ -53,6 +53,15 @@ def _overcooked(data: Path | None, split: int) -> TaskSplits:
     return overcooked.splits(split)
 
 
+_SLOW_TO_MOVE = {"dropout": 0.3, "prior_examples": 100.0, "inner_rate": 0.3}
+PEOPLE: Mapping[str, Mapping[str, Any]] = {
+    "finetune": {"dropout": 0.3},
+    "cnp": {"dropout": 0.3, "prior_examples": 30.0},
+    "maml": _SLOW_TO_MOVE,
+    "fomaml": _SLOW_TO_MOVE,
+}
+"""Suits what few people did for a few minutes each: it is noisy, and a handful of examples says little of a person."""
+
 FAMILIES: dict[str, Family] = {
     "sinusoid": Family(
         _sinusoid,
@@ -62,7 +71,12 @@ FAMILIES: dict[str, Family] = {
         {"meta_steps": 5000, "meta_batch": 25, "weight_decay": 0.0}
         | {"min_shots": 10, "max_shots": 10, "query_shots": 10},
         (5, 10),
-        {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}},
+        {
+            "finetune": {"dropout": 0.0},
+            "cnp": {"dropout": 0.0},
+            "maml": {"hidden": [40, 40]},
+            "fomaml": {"hidden": [40, 40]},
+        },
         unit=5.0,
     ),
     "arena": Family(
@@ -95,8 +109,10 @@ FAMILIES: dict[str, Family] = {
         False,
         "maml",
         50,
-        {"meta_steps": 1400, "meta_batch": 16, "min_shots": 4, "max_shots": 500, "query_shots": 150},
+        {"meta_steps": 1400, "meta_batch": 16, "min_shots": 4, "max_shots": 500, "query_shots": 150}
+        | {"weight_decay": 0.5},
         (20, 100, 500),
+        PEOPLE,
     ),
 }
 
