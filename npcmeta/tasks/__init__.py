@@ -53,6 +53,7 @@ def _overcooked(data: Path | None, split: int) -> TaskSplits:
     return overcooked.splits(split)
 
 
+_WAVES = {"hidden": [40, 40], "activation": "tanh", "inner_rate": 0.05}
 _SLOW_TO_MOVE = {"dropout": 0.3, "prior_examples": 100.0, "inner_rate": 0.3}
 PEOPLE: Mapping[str, Mapping[str, Any]] = {
     "finetune": {"dropout": 0.3},
@@ -68,15 +69,10 @@ FAMILIES: dict[str, Family] = {
         False,
         "maml",
         1,
-        {"meta_steps": 5000, "meta_batch": 25, "weight_decay": 0.0}
+        {"meta_steps": 5000, "meta_batch": 25, "weight_decay": 0.0, "rate": 3e-3, "clip": 10.0}
         | {"min_shots": 10, "max_shots": 10, "query_shots": 10},
         (5, 10),
-        {
-            "finetune": {"dropout": 0.0},
-            "cnp": {"dropout": 0.0},
-            "maml": {"hidden": [40, 40]},
-            "fomaml": {"hidden": [40, 40]},
-        },
+        {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}, "maml": _WAVES, "fomaml": _WAVES},
         unit=5.0,
     ),
     "arena": Family(

@@ -107,9 +107,9 @@ def mean_error(archetype: Archetype, named: NamedTasks, *, adapted: bool) -> flo
 
 @pytest.mark.slow
 def test_maml_learns_waves_from_ten_points() -> None:
-    """Not adapting costs the variance of the waves, about 4; the papers reach 0.3 in 50,000 steps."""
+    """Not adapting costs 3 to 4. This is a tenth of the default training."""
     archetype = trained("maml", 500)
     named = sinusoid.splits(0).test.evaluation(10)
     unadapted, adapted = (mean_error(archetype, named, adapted=adapted) for adapted in (False, True))
-    assert unadapted > 2.5
-    assert adapted < 1.5
+    assert 2.5 < unadapted < 5
+    assert adapted < 1.0
