@@ -11,6 +11,9 @@ from torch import Generator, Tensor
 from npcmeta import heads, inner_loop, networks
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
+MAX_SURPRISE = 3.0
+"""Bounds what one example can say, so that an outlier does not become a character."""
+
 
 @dataclass(frozen=True)
 class CnpSettings:
@@ -18,16 +21,18 @@ class CnpSettings:
 
     hidden: tuple[int, ...] = (128, 128)
     """Sizes of the decoder's hidden layers."""
-    encoder: tuple[int, ...] = (128, 128)
+    encoder: tuple[int, ...] = (128,)
     """Sizes of the encoder's hidden layers."""
     code: int = 128
-    """Size of the code of an example, and of the context vector that a character is."""
+    """Size of the code of an example."""
+    context: int = 32
+    """Size of the context vector that a character is."""
     activation: networks.Activation = "relu"
     """relu or tanh."""
     dropout: float = 0.1
     """Share of hidden units left out while training."""
     prior_examples: float = 10.0
-    """How many examples the learned prior code counts for."""
+    """How many examples the average character counts for."""
     unadapted_share: float = 0.3
     """Weight of the loss without any example beside the loss with them."""
 
@@ -43,34 +48,37 @@ class CnpSettings:
 def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
     """The state is the sum of the codes [T, code] and their count [T, 1]; adapting adds to both.
 
-    Deviations from the paper: a learned prior code stands for `prior_examples` examples, so the mean is defined,
-    and shrunk towards the average character, from the first example on; the mean, and how much of it came from
-    examples, scales and shifts every hidden layer (FiLM, Perez et al. 2018) instead of being one more input; a
-    loss without examples is added.
+    Deviations from the paper: the encoder does not see the action itself but what was surprising about it, the
+    gradient of the example's NLL under the unadapted policy, and multiplies it with features of the observation;
+    `prior_examples` examples without surprise are counted in, so the mean is defined and shrunk towards the average
+    character; the context scales and shifts every hidden layer (FiLM, Perez et al. 2018) instead of being one more
+    input, and is zero without examples; a loss without examples is added.
     """
     head = heads.build_head(spec.action)
-    example_size = spec.observation_size + spec.action.continuous_size + spec.action.mask_size
-    encoder_sizes = (example_size, *settings.encoder, settings.code)
-    decoder_sizes = (spec.observation_size, *settings.hidden, head.num_params)
-    modulation_sizes = (settings.code + 1, 2 * sum(settings.hidden))
+    layers = range(len(settings.hidden))
 
     def init(generator: Generator) -> Params:
-        encoder = networks.init_mlp(generator, encoder_sizes, last_scale=1.0)
-        modulation = networks.init_mlp(generator, modulation_sizes)
-        decoder = networks.init_mlp(generator, decoder_sizes)
-        return {
-            **networks.with_prefix("encoder.", encoder),
-            **networks.with_prefix("modulation.", modulation),
-            **networks.with_prefix("decoder.", decoder),
-            "prior": torch.zeros(settings.code),
+        parts = {
+            "features": ((spec.observation_size, *settings.encoder, settings.code), 1.0),
+            "surprise": ((head.num_params, settings.code), 1.0),
+            "context": ((settings.code + 1, 2 * settings.context, settings.context), 1.0),
+            "modulation": ((settings.context, 2 * sum(settings.hidden)), 0.1),
+            "decoder": ((spec.observation_size, *settings.hidden, head.num_params), 0.1),
         }
+        params: Params = {}
+        for name, (sizes, scale) in parts.items():
+            params |= networks.with_prefix(f"{name}.", networks.init_mlp(generator, sizes, last_scale=scale))
+        del params["modulation.0.bias"]  # a context of zero changes nothing
+        return params
 
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
-        like = meta["prior"]
+        like = meta["surprise.0.weight"]
         return {"sum": like.new_zeros(num_tasks, settings.code), "count": like.new_zeros(num_tasks, 1)}
 
     def update(meta: Params, state: Params, examples: Examples) -> Params:
-        return add(state, encode(meta, examples), examples.weight)
+        codes = encode(meta, examples) * examples.weight.unsqueeze(-1)
+        count = examples.weight.sum(-1, keepdim=True)
+        return {"sum": state["sum"] + codes.sum(-2), "count": state["count"] + count}
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
         yield state
@@ -80,41 +88,52 @@ def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
         return (shots > 0).to(torch.int64)
 
     def encode(meta: Params, examples: Examples) -> Tensor:
-        taken = heads.action_features(examples.action, spec.action, examples.observation.dtype)
-        pairs = torch.cat([examples.observation, taken], -1)
-        return networks.forward(networks.under_prefix("encoder.", meta), pairs, settings.activation)[0]
-
-    def add(state: Params, codes: Tensor, weight: Tensor) -> Params:
-        gathered = (codes * weight.unsqueeze(-1)).sum(-2)
-        return {"sum": state["sum"] + gathered, "count": state["count"] + weight.sum(-1, keepdim=True)}
+        expected = decode(meta, None, examples.observation)
+        surprise = head.nll_gradient(expected, examples.action, examples.action_mask).clamp(-MAX_SURPRISE, MAX_SURPRISE)
+        features, _ = run(meta, "features", examples.observation)
+        return features * run(meta, "surprise", surprise)[0]
 
     def context(meta: Params, state: Params) -> Tensor:
         evidence = state["count"] + settings.prior_examples
-        mean = (state["sum"] + settings.prior_examples * meta["prior"]) / evidence
-        return torch.cat([mean, state["count"] / evidence], -1)
+        share = state["count"] / evidence
+        # Without examples the context is zero, and the policy is the unadapted one.
+        return share * run(meta, "context", torch.cat([state["sum"] / evidence, share], -1))[0]
 
-    def decode(meta: Params, state: Params, observation: Tensor, generator: Generator | None = None) -> Tensor:
-        modulation = networks.affine(networks.under_prefix("modulation.", meta), 0, context(meta, state).unsqueeze(-2))
+    def decode(meta: Params, state: Params | None, observation: Tensor, generator: Generator | None = None) -> Tensor:
+        """Head parameters under a state, or those of the unadapted policy under None."""
         decoder = networks.under_prefix("decoder.", meta)
         function, _ = networks.ACTIVATIONS[settings.activation]
+        modulation = [None for _ in layers] if state is None else modulate(meta, state)
         x = observation
-        for i, part in enumerate(modulation.split([2 * size for size in settings.hidden], -1)):
-            scale, shift = part.chunk(2, -1)
-            x = function(networks.affine(decoder, i, x) * (1 + scale) + shift)
+        for layer, change in zip(layers, modulation, strict=True):
+            x = networks.affine(decoder, layer, x)
+            if change is not None:
+                scale, shift = change.chunk(2, -1)
+                x = x * (1 + scale) + shift
+            x = function(x)
             x = x if generator is None else networks.dropout(x, settings.dropout, generator)
         return networks.affine(decoder, len(settings.hidden), x)
+
+    def modulate(meta: Params, state: Params) -> tuple[Tensor, ...]:
+        """What a state does to each hidden layer, [T, 1, 2 * size]."""
+        weights = networks.under_prefix("modulation.", meta)
+        change = context(meta, state).unsqueeze(-2) @ weights["0.weight"]
+        return change.split([2 * size for size in settings.hidden], -1)
+
+    def run(meta: Params, part: str, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return networks.forward(networks.under_prefix(f"{part}.", meta), x, settings.activation)
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return decode(meta, state, observation)
 
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
-        def query_nll(state: Params) -> Tensor:
+        def query_nll(state: Params | None) -> Tensor:
             output = decode(meta, state, task.query.observation, generator)
             nll = head.nll(output, task.query.action, task.query.action_mask) * task.query.weight
             return (nll / inner_loop.total_weight(task.query)).sum(-1).mean()
 
         start = begin(meta, task.support.weight.shape[0], task.support.weight)
-        adapted, unadapted = query_nll(update(meta, start, task.support)), query_nll(start)
+        adapted, unadapted = query_nll(update(meta, start, task.support)), query_nll(None)
         loss = adapted + settings.unadapted_share * unadapted
         return loss, {"adapted_nll": float(adapted.detach()), "unadapted_nll": float(unadapted.detach())}
 

@@ -80,9 +80,10 @@ FAMILIES: dict[str, Family] = {
         False,
         "cnp",
         50,
-        {"meta_steps": 2000, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150},
+        {"meta_steps": 2500, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150}
+        | {"optimizer": "muon", "rate": 5e-3},
         (50, 500),
-        {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}},
+        {"finetune": {"dropout": 0.0, "hidden": [96, 96]}, "cnp": {"dropout": 0.0, "hidden": [96, 96]}},
     ),
     "character": Family(
         _character,

@@ -116,10 +116,10 @@ def test_a_wrong_graph_is_refused_and_leaves_nothing_behind(tmp_path: Path, monk
     archetype = make_archetype(tmp_path, "cnp", ACTIONS["mixed"])
     model = policy.policy_model(archetype)
     constants = [node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"]
-    largest = max(constants, key=lambda tensor: len(tensor.raw_data))
-    values = np.frombuffer(largest.raw_data, np.float32).copy()
+    decoder = next(tensor for tensor in constants if list(tensor.dims) == [7, 128])  # its first layer
+    values = np.frombuffer(decoder.raw_data, np.float32).copy()
     values[::7] += 0.05
-    largest.raw_data = values.tobytes()
+    decoder.raw_data = values.tobytes()
 
     def act(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         state = {key: inputs[f"state.{key}"] for key in ("sum", "count")}
