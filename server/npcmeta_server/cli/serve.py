@@ -64,14 +64,11 @@ def _welcome(server: Running, settings: Settings) -> None:
 
 def archetype_table(found: Catalog) -> Table:
     """What is offered."""
-    table = Table()
-    for column in ("archetype", "learner", "family", "observation", "actions", "bytes per NPC", "revision"):
-        table.add_column(column)
+    table = Table("archetype", "learner", "family", "sees", "continuous", "branches", "bytes per NPC")
     for name, hosted in sorted(found.hosted.items()):
-        archetype, action = hosted.archetype, hosted.archetype.spec.action
-        actions = f"{action.continuous_size} continuous, branches {list(action.branch_sizes)}"
+        spec = hosted.archetype.spec
         table.add_row(
-            name, archetype.learner_name, archetype.family, str(archetype.spec.observation_size), actions,
-            f"{hosted.state_bytes:,}", archetype.revision[:12],
+            name, hosted.archetype.learner_name, hosted.archetype.family, str(spec.observation_size),
+            str(spec.action.continuous_size), ", ".join(map(str, spec.action.branch_sizes)), f"{hosted.state_bytes:,}",
         )  # fmt: skip
     return table
