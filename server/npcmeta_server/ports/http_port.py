@@ -43,7 +43,7 @@ class HttpPort:
             self._socket = socket.create_server((host, port), family=family, backlog=512)
         except OSError as error:
             raise OSError(f"cannot listen on {host}:{port}: is the port taken? ({error.strerror})") from error
-        # Accepted connections inherit it; without it every answer on a kept connection waits 40 ms for an acknowledgement.
+        # Accepted connections inherit it; without it, answers on a kept connection wait 40 ms for an acknowledgement.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         app = application(services, max_message_bytes)
         config = uvicorn.Config(app, lifespan="off", access_log=False, log_level="warning", log_config=None)
