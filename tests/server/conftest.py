@@ -1,0 +1,52 @@
+"""A real server in a process of its own, with three small archetypes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from npcmeta_server.demo import host
+
+from npcmeta.archetype import Archetype, load_archetype, save_archetype
+from npcmeta.types import Normaliser
+from tests import toys
+from tests.contract.cases import build_case
+from tests.server.client import Client
+
+ARCHETYPES = {"guard": ("cnp", "mixed"), "scout": ("maml", "discrete"), "painter": ("cnp", "continuous")}
+"""By name: the learner, and the kind of actions."""
+
+
+def save(name: str, folder: Path) -> Archetype:
+    """Writes an archetype that was meta-trained a little on toy characters."""
+    case = build_case(*ARCHETYPES[name])
+    normaliser = Normaliser((0.0,) * toys.OBSERVATION, (1.0,) * toys.OBSERVATION)
+    draft = Archetype(name, "toy", case.name, case.settings, toys.spec(case.kind), normaliser, {}, {}, case.trained)
+    return save_archetype(draft, folder / f"{name}.safetensors")
+
+
+@pytest.fixture(scope="session")
+def archetype_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archetypes")
+    for name in ARCHETYPES:
+        save(name, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def archetypes(archetype_folder: Path) -> dict[str, Archetype]:
+    return {name: load_archetype(archetype_folder / f"{name}.safetensors") for name in ARCHETYPES}
+
+
+@pytest.fixture(scope="session")
+def server(archetype_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[host.Address]:
+    folder = tmp_path_factory.mktemp("server")
+    with host.server(archetype_folder, folder / "npcs.db", folder / "log") as address:
+        yield address
+    assert " ERROR " not in (folder / "log").read_text()
+
+
+@pytest.fixture
+def client(server: host.Address) -> Iterator[Client]:
+    with grpc.insecure_channel(server.grpc) as channel:
+        yield Client(channel)
