@@ -90,7 +90,8 @@ FAMILIES: dict[str, Family] = {
         False,
         "cnp",
         2,
-        {"meta_steps": 3000, "meta_batch": 16, "min_shots": 1, "max_shots": 20, "query_shots": 40},
+        {"meta_steps": 3000, "meta_batch": 16, "min_shots": 1, "max_shots": 20, "query_shots": 40}
+        | {"optimizer": "muon", "rate": 5e-3},
         (1, 5, 20),
     ),
     "recorded": Family(

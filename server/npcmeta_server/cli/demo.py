@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as jsonlib
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,9 @@ from npcmeta_server.demo import cast as casting
 from npcmeta_server.demo import closed_loop, host, scenes, scores
 from npcmeta_server.demo.cast import DEMONSTRATIONS, Cast
 from npcmeta_server.demo.closed_loop import ClosedLoop, Contestant
+from npcmeta_server.demo.game import Game
 from npcmeta_server.demo.scenes import Live
+from npcmeta_server.demo.verify import verify
 from npcmeta_server.report.demo import Story, write_report
 
 CHARACTERS_EXPORTED = 3
@@ -43,7 +46,7 @@ def demo(
     family: str = "arena",
     json: Path | None = None,
     out: Path = Path("npcmeta-demo"),
-    minutes: float = 1.25,
+    minutes: float = 1.75,
     seed: int = 0,
 ) -> None:
     """Meta-train a small archetype, serve it, adapt NPCs from demonstrations, act, measure, export and report.
@@ -87,33 +90,72 @@ def train(family: str, folder: Path, minutes: float, seed: int, console: Console
 
 async def play_the_game(archetype: Archetype, cast: Cast, out: Path, console: Console) -> Served:
     """Starts the server and does all that a game does with it."""
-    store = out / "npcmeta.db"
+    store, name = out / "npcmeta.db", f"archetypes/{archetype.name}"
     for old in (store, *(store.with_name(store.name + end) for end in ("-wal", "-shm"))):
         old.unlink(missing_ok=True)
-    name = f"archetypes/{archetype.name}"
     with host.server(out / "archetypes", store, out / "server.log") as address:
-        console.print(f"  npcmeta serve listens on {address.grpc} (gRPC) and {address.http} (gRPC-Web, Connect)")
+        console.print(f"  npcmeta serve: {address.grpc} (gRPC), {address.http} (gRPC-Web, Connect)", highlight=False)
         async with grpc.aio.insecure_channel(address.grpc) as channel:
-            milliseconds = await scenes.adapt_all(channel, name, cast, console)
-            most = max(DEMONSTRATIONS)
-            console.print(
-                f"  adapting from {most} demonstrations ({most * cast.examples} examples) until committed on disk: "
-                f"{np.median(milliseconds):.0f} ms (median)"
-            )
+            milliseconds = await adapt(channel, name, cast, console)
             states = {count: await scenes.fetch_states(channel, cast, count) for count in DEMONSTRATIONS}
-            live = await scenes.act_live(channel, name, cast) if archetype.family == "arena" else None
-            wanted = {f"{name}/assets/policy": f"{archetype.name}.policy.onnx"}
-            for character in range(min(CHARACTERS_EXPORTED, len(cast.names))):
-                npc = cast.npc(character, most)
-                wanted[f"npcs/{npc}/assets/ort"] = f"{npc}.ort.onnx"
-            assets = await scenes.fetch_assets(channel, wanted, out / "assets")
-    if live is not None:
-        console.print(
-            f"  played {len(live.milliseconds)} frames at 10 Hz with {live.npcs} NPCs: round trip "
-            f"{np.median(live.milliseconds):.1f} ms median, {np.quantile(live.milliseconds, 0.99):.1f} ms p99, "
-            f"{live.late} late; an NPC adapted meanwhile changed its behaviour in frame {live.swapped_at}"
-        )
+            live = await act(channel, name, cast, console) if archetype.family == "arena" else None
+            assets = await export(channel, archetype, cast, out / "assets", console)
     return Served(states, milliseconds, live, assets)
+
+
+async def adapt(channel: grpc.aio.Channel, name: str, cast: Cast, console: Console) -> list[float]:
+    """Adapts all NPCs; returns milliseconds of those from most demonstrations."""
+    with bar(console) as progress:
+        task = progress.add_task(f"  adapting NPCs to {len(cast.names)} characters", total=1.0)
+        milliseconds = await scenes.adapt_all(
+            channel,
+            name,
+            cast,
+            partial(console.print, highlight=False),
+            lambda done: progress.update(task, completed=done),
+        )
+    most = max(DEMONSTRATIONS)
+    console.print(
+        f"  {most} demonstrations ({most * cast.examples} examples): {np.median(milliseconds):.0f} ms (median) from "
+        "the first example to a commit on disk"
+    )
+    return milliseconds
+
+
+async def act(channel: grpc.aio.Channel, name: str, cast: Cast, console: Console) -> Live:
+    """Plays frames with hundreds of NPCs."""
+    with bar(console) as progress:
+        task = progress.add_task("  playing at 10 Hz", total=1.0)
+        live = await scenes.act_live(channel, name, cast, lambda done: progress.update(task, completed=done))
+    console.print(
+        f"  {len(live.milliseconds)} frames at 10 Hz with {live.npcs} NPCs: round trip "
+        f"{np.median(live.milliseconds):.1f} ms median, {np.quantile(live.milliseconds, 0.99):.1f} ms p99, "
+        f"{live.late} late; one NPC was adapted meanwhile and acted on it from frame {live.swapped_at}"
+    )
+    return live
+
+
+async def export(
+    channel: grpc.aio.Channel, archetype: Archetype, cast: Cast, folder: Path, console: Console
+) -> list[Path]:
+    """Fetches the policy graph and some NPCs as ONNX files, and checks that they do what the server does."""
+    name, most = f"archetypes/{archetype.name}", max(DEMONSTRATIONS)
+    npcs = {i: cast.npc(i, most) for i in range(min(CHARACTERS_EXPORTED, len(cast.names)))}
+    wanted = {f"npcs/{npc}/assets/ort": f"{npc}.ort.onnx" for npc in npcs.values()}
+    paths = await scenes.fetch_assets(
+        channel, {f"{name}/assets/policy": f"{archetype.name}.policy.onnx"} | wanted, folder
+    )
+    found = await verify(Game(channel), name, cast, dict(zip(npcs.items(), paths[1:], strict=True)))
+    console.print(
+        f"  exported {len(npcs)} characters; in onnxruntime they do what the server's do: {found.observations} "
+        f"observations, moves differ by at most {found.difference:.0e}, {100 * found.choices:.0f} % of choices equal"
+    )
+    return paths
+
+
+def bar(console: Console) -> Progress:
+    """A progress bar that goes away when it is full."""
+    return Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
 
 
 def measure(
@@ -124,15 +166,14 @@ def measure(
     contestants = {"average": Contestant(files["baseline"], tuned.states[0])}
     contestants |= {f"adapted {k}": Contestant(files["archetype"], states[k]) for k in DEMONSTRATIONS}
     contestants |= {f"finetune {k}": Contestant(files["baseline"], tuned.states[k]) for k in DEMONSTRATIONS if k}
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("  playing 64 arenas with every character", total=1.0)
+    with bar(console) as progress:
+        task = progress.add_task("  playing 64 arenas with every character", total=1.0)
         return closed_loop.measure(
             cast.family.personalities[: len(cast.names)],  # type: ignore[attr-defined]
             contestants,
             files["baseline"],
             [0, 64],
-            lambda done: progress.update(bar, completed=done),
+            lambda done: progress.update(task, completed=done),
         )
 
 
@@ -140,8 +181,8 @@ def result_table(rows: list[dict[str, Any]], loop: ClosedLoop | None) -> Table:
     """The demo's table: every number of demonstrations, beside the average policy, fine-tuning, ceiling and expert."""
     count = len({row["name"] for row in rows})
     table = Table(title=f"{count} held-out characters")
-    for column in ("", "NLL", "NLL, fine-tuned", "gap closed", "gap closed, fine-tuned"):
-        table.add_column(column, justify="left" if not column else "right")
+    for column in ("", "NLL", "fine-tuned", "gap closed", "fine-tuned"):
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     table.add_row("average policy", f"{scores.mean(rows, 'nll_average', 0):.3f}", "", "0 %" if loop else "-", "")
     for k in DEMONSTRATIONS:
         label = f"{k} demonstration{'s' * (k != 1)}" if k else "zero-shot"
@@ -153,7 +194,7 @@ def result_table(rows: list[dict[str, Any]], loop: ClosedLoop | None) -> Table:
             f"{100 * loop.gap_closed[f'finetune {k}']:.0f} %" if loop and k else "",
         )
     if loop:
-        table.add_row("imitation ceiling (50,000 steps)", "", "", f"{100 * loop.gap_closed['ceiling']:.0f} %", "")
+        table.add_row("imitation ceiling", "", "", f"{100 * loop.gap_closed['ceiling']:.0f} %", "")
         table.add_row("expert", "", "", "100 %", "")
     return table
 

@@ -75,6 +75,18 @@ class Game:
         if not committed:
             raise RuntimeError(f"npcs/{npc}: the stream ended without a commit")
 
+    async def act_once(
+        self, archetype: str, npc: str, observation: np.ndarray, mask: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What an NPC would most likely do at each observation [n, O]: moves [n, C] and choices [n, B]."""
+        request = act_pb2.ActOnceRequest(
+            archetype=archetype, npcs=[f"npcs/{npc}"] * len(observation), observations=tensor(observation)
+        )
+        if mask.shape[1]:
+            request.action_mask.CopyFrom(tensor(mask))
+        answer = await self._act.ActOnce(request)
+        return array(answer.continuous_actions, len(observation)), array(answer.discrete_actions, len(observation))
+
     async def fetch(self, name: str) -> bytes:
         """Fetches an asset and checks its digest."""
         header, data = assets_pb2.AssetHeader(), bytearray()
@@ -160,8 +172,10 @@ def tensor(values: np.ndarray) -> tensor_pb2.Tensor:
     )
 
 
-def array(message: tensor_pb2.Tensor) -> np.ndarray:
-    """An array off the wire."""
+def array(message: tensor_pb2.Tensor, rows: int = 0) -> np.ndarray:
+    """An array off the wire; what is absent has `rows` rows and no columns."""
+    if not message.shape:
+        return np.zeros((rows, 0), np.float32)
     kind = next(dtype for dtype, code in KINDS.items() if code == message.data_type)
     return np.frombuffer(message.data, kind).reshape(tuple(message.shape))
 

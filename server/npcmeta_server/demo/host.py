@@ -31,14 +31,14 @@ def server(archetypes: Path, store: Path, log: Path) -> Iterator[Address]:
     Raises:
         RuntimeError: If it does not become healthy; the message names its log.
     """
-    port, http_port = _free_port(), _free_port()
+    port, http_port = free_port(), free_port()
     command = [sys.executable, "-m", "npcmeta_server.cli", "serve", "--archetypes", str(archetypes),
                "--store", f"sqlite:///{store}", "--port", str(port), "--http-port", str(http_port)]  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
             address = Address(f"127.0.0.1:{port}", f"http://127.0.0.1:{http_port}")
-            _wait_until_healthy(process, address, log)
+            wait_until_healthy(process, address, log)
             yield address
         finally:
             process.terminate()
@@ -49,7 +49,8 @@ def server(archetypes: Path, store: Path, log: Path) -> Iterator[Address]:
                 process.wait()
 
 
-def _wait_until_healthy(process: subprocess.Popen[bytes], address: Address, log: Path) -> None:
+def wait_until_healthy(process: subprocess.Popen[bytes], address: Address, log: Path) -> None:
+    """Waits until the server says that it serves; raises RuntimeError as `server` does."""
     deadline = time.monotonic() + START_SECONDS
     with grpc.insecure_channel(address.grpc) as channel:
         health = health_pb2_grpc.HealthStub(channel)
@@ -65,7 +66,8 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], address: Address, log:
     raise RuntimeError(f"the server did not become healthy within {START_SECONDS:.0f} seconds; its log is {log}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listened on a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

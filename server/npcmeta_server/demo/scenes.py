@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import grpc.aio
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 from safetensors.torch import load
 
 from npcmeta.tasks.arena import world
@@ -37,15 +36,25 @@ class Live(NamedTuple):
     swapped_at: int  # the first frame in which the adapted NPC's new revision acted; -1 if none
 
 
-async def adapt_all(channel: grpc.aio.Channel, archetype: str, cast: Cast, console: Console) -> list[float]:
+async def adapt_all(
+    channel: grpc.aio.Channel, archetype: str, cast: Cast, say: Callable[[str], None], progress: Callable[[float], None]
+) -> list[float]:
     """Creates and adapts an NPC for each character and number of demonstrations.
+
+    Args:
+        channel: To the server.
+        archetype: Its resource name.
+        cast: Whom to imitate.
+        say: Told of every adaptation of the first character.
+        progress: Told how much is done, 0 to 1.
 
     Returns:
         Milliseconds of each adaptation from 10 demonstrations, from the first request to the commit on disk.
     """
     game, milliseconds = Game(channel), []
     pairs = [(character, count) for character in range(len(cast.names)) for count in DEMONSTRATIONS]
-    for character, count in track(pairs, f"adapting {len(pairs)} NPCs", console=console, transient=True):
+    for done, (character, count) in enumerate(pairs):
+        progress(done / len(pairs))
         npc = cast.npc(character, count)
         await game.create(npc, archetype)
         if not count:
@@ -56,7 +65,7 @@ async def adapt_all(channel: grpc.aio.Channel, archetype: str, cast: Cast, conso
         if count == max(DEMONSTRATIONS):
             milliseconds.append(1e3 * (time.perf_counter() - started))
         if character == 0:
-            _tell(console, npc, count, events)
+            say(_story(npc, count, events))
     return milliseconds
 
 
@@ -80,7 +89,7 @@ async def fetch_assets(channel: grpc.aio.Channel, names: dict[str, str], folder:
     return paths
 
 
-async def act_live(channel: grpc.aio.Channel, archetype: str, cast: Cast) -> Live:
+async def act_live(channel: grpc.aio.Channel, archetype: str, cast: Cast, progress: Callable[[float], None]) -> Live:
     """Plays arena frames at 10 Hz with every NPC in several arenas; meanwhile a zero-shot NPC is adapted again."""
     game = Game(channel)
     npcs = [cast.npc(character, count) for character in range(len(cast.names)) for count in DEMONSTRATIONS]
@@ -91,6 +100,7 @@ async def act_live(channel: grpc.aio.Channel, archetype: str, cast: Cast) -> Liv
     milliseconds, adapting, revisions, late = [], [], [], 0
     lesson: asyncio.Task[None] | None = None
     for frame in range(FRAMES):
+        progress(frame / FRAMES)
         due = time.perf_counter() + FRAME_SECONDS
         if frame == FRAMES // 3:
             clips = cast.clips(len(cast.names) - 1, max(DEMONSTRATIONS))
@@ -109,12 +119,12 @@ async def act_live(channel: grpc.aio.Channel, archetype: str, cast: Cast) -> Liv
     return Live(len(members), milliseconds, adapting, late, swapped[0] if swapped else -1)
 
 
-def _tell(console: Console, npc: str, count: int, events: list[adapt_pb2.AdaptResponse]) -> None:
+def _story(npc: str, count: int, events: list[adapt_pb2.AdaptResponse]) -> str:
     """One line for an adaptation: what came, how the inner loop went, what was committed."""
     progress = [event.progress for event in events if event.WhichOneof("response") == "progress"]
     committed = events[-1].committed.revision
     nll = f"support NLL {progress[0].support_nll:.3f} → {progress[-1].support_nll:.3f}" if progress else "no progress"
-    console.print(
-        f"  [dim]npcs/{npc}:[/] {count} demonstration{'s' * (count > 1)}, {committed.examples} examples, "
+    return (
+        f"  npcs/{npc}: {count} demonstration{'s' * (count > 1)}, {committed.examples} examples, "
         f"{len(progress)} progress events, {nll}, committed as revision {committed.number}"
     )
