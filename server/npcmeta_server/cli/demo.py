@@ -18,6 +18,7 @@ from rich.table import Table
 
 from npcmeta import tasks
 from npcmeta.archetype import Archetype, load_archetype
+from npcmeta.tasks.arena.play import ARENAS
 from npcmeta.types import Params
 from npcmeta_server.cli.fitting import fit
 from npcmeta_server.cli.train import copy_as_baseline, plan
@@ -31,6 +32,7 @@ from npcmeta_server.demo.verify import verify
 from npcmeta_server.report.demo import Story, write_report
 
 CHARACTERS_EXPORTED = 3
+ARENAS_SHOWN = 8
 
 
 class Served(NamedTuple):
@@ -46,7 +48,7 @@ def demo(
     family: str = "arena",
     json: Path | None = None,
     out: Path = Path("npcmeta-demo"),
-    minutes: float = 1.75,
+    minutes: float = 2.0,
     seed: int = 0,
 ) -> None:
     """Meta-train a small archetype, serve it, adapt NPCs from demonstrations, act, measure, export and report.
@@ -166,15 +168,23 @@ def measure(
     contestants = {"average": Contestant(files["baseline"], tuned.states[0])}
     contestants |= {f"adapted {k}": Contestant(files["archetype"], states[k]) for k in DEMONSTRATIONS}
     contestants |= {f"finetune {k}": Contestant(files["baseline"], tuned.states[k]) for k in DEMONSTRATIONS if k}
+    personalities = cast.family.personalities[: len(cast.names)]  # type: ignore[attr-defined]
+    shown = least_alike(personalities)
     with bar(console) as progress:
-        task = progress.add_task("  playing 64 arenas with every character", total=1.0)
+        task = progress.add_task(f"  playing {ARENAS} arenas with every character", total=1.0)
         return closed_loop.measure(
-            cast.family.personalities[: len(cast.names)],  # type: ignore[attr-defined]
+            personalities,
             contestants,
             files["baseline"],
-            [0, 64],
+            [character * ARENAS + arena for character in shown for arena in range(ARENAS_SHOWN)],
             lambda done: progress.update(task, completed=done),
         )
+
+
+def least_alike(personalities: np.ndarray) -> list[int]:
+    """The two characters [T, traits] that are furthest apart, whose pictures show most."""
+    apart = np.abs(personalities[:, None] - personalities[None]).sum(-1)
+    return sorted(int(i) for i in np.unravel_index(apart.argmax(), apart.shape))
 
 
 def result_table(rows: list[dict[str, Any]], loop: ClosedLoop | None) -> Table:

@@ -33,6 +33,7 @@ class ClosedLoop(NamedTuple):
 
     gap_closed: dict[str, float]
     gap_closed_each: dict[str, list[float | None]]
+    behaviour: dict[str, np.ndarray]  # [T, quantities], in standard deviations between characters from their mean
     trajectories: dict[str, dict[int, Trajectory]]  # by contestant, and "expert"; by watched row
 
 
@@ -70,9 +71,12 @@ def measure(
         together = np.concatenate([job.result().quantities for job in ceilings])
     distances = {name: play.behaviour_distance(result, reference) for name, result in played.items()}
     distances["ceiling"] = play.behaviour_distance(Played(together, np.zeros(len(together)), {}), reference)
+    centre = reference.quantities.mean(0)
+    behaviour = {name: (result.quantities - centre) / reference.spread for name, result in played.items()}
     return ClosedLoop(
         {name: statistics.gap_closed(d, distances["average"]) for name, d in distances.items()},
         {name: statistics.gap_closed_each(d, distances["average"]) for name, d in distances.items()},
+        behaviour | {"expert": (reference.quantities - centre) / reference.spread},
         {name: result.trajectories for name, result in played.items()} | {"expert": watched},
     )
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npcmeta.archetype import Archetype
+from npcmeta.tasks.arena.play import ARENAS, Trajectory
+from npcmeta.tasks.arena.statistics import QUANTITIES
 from npcmeta_server.demo.cast import DEMONSTRATIONS
 from npcmeta_server.demo.closed_loop import ClosedLoop
 from npcmeta_server.demo.scenes import Live
@@ -54,10 +56,15 @@ def _parts(story: Story) -> Iterator[str]:
     if story.loop is not None:
         yield page.heading("What it looks like")
         caption = (
-            "Two characters in the same arena: as the average policy plays them, after adapting, and as they really "
-            "are. The path of the NPC runs from light to dark; grey discs are cover."
+            "The two characters that are least alike, in the same eight arenas: as the average policy plays them, "
+            "after adapting, and as they really are. Each line is the path of one game, around the post that the NPC keeps."
         )
-        yield page.picture(pictures.draw_trajectories(_trajectories(story, story.loop)), caption)
+        yield page.picture(pictures.draw_paths(_paths(story, story.loop)), caption)
+        caption = (
+            "What the same two did over 64 arenas, quantity by quantity, against the spread between characters: "
+            "adapting moves the average policy (grey) to the character (black)."
+        )
+        yield page.picture(pictures.draw_behaviour(QUANTITIES, _behaviour(story, story.loop)), caption)
     if story.live is not None:
         yield page.heading("Acting while others adapt")
         yield page.picture(
@@ -114,7 +121,12 @@ def _curves(story: Story) -> Any:
     return pictures.draw_shots(DEMONSTRATIONS, measures, {"imitation ceiling": loop.gap_closed["ceiling"]})
 
 
-def _trajectories(story: Story, loop: ClosedLoop) -> dict[str, list[tuple[str, Any]]]:
+def _shown(loop: ClosedLoop) -> list[int]:
+    """The characters that were watched."""
+    return sorted({row // ARENAS for row in loop.trajectories["expert"]})
+
+
+def _paths(story: Story, loop: ClosedLoop) -> dict[str, dict[str, list[Trajectory]]]:
     most = max(DEMONSTRATIONS)
     columns = {
         "average policy": "average",
@@ -122,10 +134,21 @@ def _trajectories(story: Story, loop: ClosedLoop) -> dict[str, list[tuple[str, A
         f"after {most} demonstrations": f"adapted {most}",
         "the character": "expert",
     }
-    watched = list(loop.trajectories["expert"])
     return {
-        story.names[row // 64]: [(title, loop.trajectories[key][row]) for title, key in columns.items()]
-        for row in watched
+        story.names[character]: {
+            title: [path for row, path in loop.trajectories[key].items() if row // ARENAS == character]
+            for title, key in columns.items()
+        }
+        for character in _shown(loop)
+    }
+
+
+def _behaviour(story: Story, loop: ClosedLoop) -> dict[str, dict[str, np.ndarray]]:
+    most = max(DEMONSTRATIONS)
+    ways = {"average policy": "average", f"after {most} demonstrations": f"adapted {most}", "the character": "expert"}
+    return {
+        story.names[character]: {title: loop.behaviour[key][character] for title, key in ways.items()}
+        for character in _shown(loop)
     }
 
 

@@ -10,10 +10,8 @@ import numpy as np
 matplotlib.use("Agg")
 
 from matplotlib import pyplot
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 
 from npcmeta.tasks.arena.play import Trajectory
 from npcmeta.tasks.arena.state import ATTACK, BLOCK, CALL, INTERACT
@@ -22,39 +20,65 @@ MARKS = {ATTACK: ("x", "#c0392b", "attack"), BLOCK: ("s", "#2471a3", "block"),
          CALL: ("^", "#8e44ad", "call"), INTERACT: ("o", "#1e8449", "interact")}  # fmt: skip
 
 
-def draw_trajectories(rows: Mapping[str, Sequence[tuple[str, Trajectory]]]) -> Figure:
-    """A row of arenas for each character, a column for each way it was played; the same arena throughout a row."""
-    columns = max(len(played) for played in rows.values())
-    figure, axes = pyplot.subplots(len(rows), columns, figsize=(3.1 * columns, 3.35 * len(rows)), squeeze=False)
-    for line, (character, played) in zip(axes, rows.items(), strict=True):
-        for axis, (title, trajectory) in zip(line, played, strict=True):
-            draw_trajectory(axis, trajectory)
-            axis.set_title(title, fontsize=10)
+def draw_paths(rows: Mapping[str, Mapping[str, Sequence[Trajectory]]]) -> Figure:
+    """A row for each character, a column for each way it was played; the same arenas throughout."""
+    columns = max(len(ways) for ways in rows.values())
+    figure, axes = pyplot.subplots(len(rows), columns, figsize=(3.1 * columns, 3.2 * len(rows)), squeeze=False)
+    for number, (line, (character, ways)) in enumerate(zip(axes, rows.items(), strict=True)):
+        for axis, (title, played) in zip(line, ways.items(), strict=True):
+            for trajectory in played:
+                _draw_path(axis, trajectory)
+            _frame(axis, max(trajectory.half_size for trajectory in played))
+            if number == 0:
+                axis.set_title(title, fontsize=10)
         line[0].set_ylabel(character, fontsize=10)
-    handles, labels = _legend(axes[0][0])
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=9)
+    handles = [axes[0][0].plot([], [], marker, color=color)[0] for marker, color, _ in MARKS.values()]
+    figure.legend(
+        handles,
+        [label for *_, label in MARKS.values()],
+        loc="lower center",
+        ncols=len(MARKS),
+        frameon=False,
+        fontsize=9,
+    )
     figure.tight_layout(rect=(0, 0.05, 1, 1))
     return figure
 
 
-def draw_trajectory(axis: Axes, trajectory: Trajectory) -> None:
-    """One arena from above: the NPC's path from light to dark, what it did where, the post, cover and the others."""
-    for x, y in trajectory.covers:
-        axis.add_patch(Circle((x, y), trajectory.cover_radius, color="0.82", zorder=0))
-    for threat in range(trajectory.threats.shape[1]):
-        here = trajectory.threat_present[:, threat]
-        axis.plot(*np.where(here[:, None], trajectory.threats[:, threat], np.nan).T, color="#e6b0aa", lw=1, zorder=1)
-    axis.plot(*trajectory.player.T, color="#a9cce3", lw=1, zorder=1)
-    axis.plot(*trajectory.post, marker="*", color="#f1c40f", markersize=15, markeredgecolor="0.4", zorder=2)
-    shade = np.linspace(0.75, 0.05, len(trajectory.npc))
-    axis.scatter(trajectory.npc[:, 0], trajectory.npc[:, 1], c=shade, cmap="gray", vmin=0, vmax=1, s=4, zorder=3)
+def _draw_path(axis: Axes, trajectory: Trajectory) -> None:
+    """One game from above, the post at the origin: where the NPC went, and what it did there."""
+    npc = trajectory.npc - trajectory.post
+    axis.plot(npc[:, 0], npc[:, 1], color="0.35", lw=0.8, alpha=0.7, zorder=2)
     for choice, (marker, color, _) in MARKS.items():
-        there = trajectory.npc[trajectory.choice == choice]
-        axis.scatter(there[:, 0], there[:, 1], marker=marker, color=color, s=20, lw=1, zorder=4)
-    axis.set(xlim=(-trajectory.half_size, trajectory.half_size), ylim=(-trajectory.half_size, trajectory.half_size))
+        there = npc[trajectory.choice == choice]
+        axis.scatter(there[:, 0], there[:, 1], marker=marker, color=color, s=9, lw=0.7, alpha=0.8, zorder=3)
+
+
+def _frame(axis: Axes, reach: float) -> None:
+    axis.plot(0, 0, marker="*", color="#f1c40f", markersize=15, markeredgecolor="0.4", zorder=4)
+    axis.set(xlim=(-reach, reach), ylim=(-reach, reach))
     axis.set_aspect("equal")
     axis.set_xticks([])
     axis.set_yticks([])
+
+
+def draw_behaviour(quantities: Sequence[str], rows: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """An axis for each character: every quantity for each way of playing it, in standard deviations."""
+    figure, axes = pyplot.subplots(1, len(rows), figsize=(5.6 * len(rows), 4.6), sharey=True, squeeze=False)
+    places = np.arange(len(quantities))[::-1]
+    styles = (("o", "0.6"), ("o", "#2471a3"), ("D", "0.1"))
+    for axis, (character, ways) in zip(axes[0], rows.items(), strict=True):
+        values = np.stack(list(ways.values()))
+        axis.hlines(places, values.min(0), values.max(0), color="0.88", zorder=1)
+        for (title, value), (marker, color) in zip(ways.items(), styles, strict=True):
+            axis.plot(value, places, marker, color=color, markersize=5, label=title, zorder=2)
+        axis.axvline(0, color="0.85", lw=0.8, zorder=0)
+        axis.set(title=character, xlabel="standard deviations from the mean character")
+        axis.set_yticks(places, [name.replace("_", " ") for name in quantities], fontsize=9)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].legend(frameon=False, fontsize=8, loc="best")
+    figure.tight_layout()
+    return figure
 
 
 def draw_shots(
@@ -97,11 +121,3 @@ def draw_frames(milliseconds: Sequence[float], adapting: Sequence[bool], npcs: i
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure
-
-
-def _legend(axis: Axes) -> tuple[list[Artist], list[str]]:
-    handles: list[Artist] = [axis.plot([], [], marker, color=color)[0] for marker, color, _ in MARKS.values()]
-    lines = [("#e6b0aa", "threats"), ("#a9cce3", "player")]
-    handles += [axis.plot([], [], color=color)[0] for color, _ in lines]
-    handles.append(axis.plot([], [], "*", color="#f1c40f", markeredgecolor="0.4", markersize=11)[0])
-    return handles, [label for *_, label in MARKS.values()] + [label for _, label in lines] + ["post"]
