@@ -57,7 +57,7 @@ def _parts(story: Story) -> Iterator[str]:
         yield page.heading("What it looks like")
         caption = (
             "The two characters that are least alike, in the same eight arenas: as the average policy plays them, "
-            "after adapting, and as they really are. Each line is the path of one game, around the post that the NPC keeps."
+            "after adapting, and as they really are. Each line is the path of one game, around the post that it keeps."
         )
         yield page.picture(pictures.draw_paths(_paths(story, story.loop)), caption)
         caption = (
