@@ -99,8 +99,10 @@ FAMILIES: dict[str, Family] = {
         True,
         "cnp",
         50,
-        {"meta_steps": 1500, "meta_batch": 16, "min_shots": 4, "max_shots": 200, "query_shots": 100},
+        {"meta_steps": 1500, "meta_batch": 16, "min_shots": 4, "max_shots": 200, "query_shots": 100}
+        | {"weight_decay": 0.5, "optimizer": "muon", "rate": 3e-3},
         (20, 100),
+        PEOPLE,
     ),
     "overcooked": Family(
         _overcooked,
@@ -108,7 +110,7 @@ FAMILIES: dict[str, Family] = {
         "maml",
         50,
         {"meta_steps": 1400, "meta_batch": 16, "min_shots": 4, "max_shots": 500, "query_shots": 150}
-        | {"weight_decay": 0.5},
+        | {"weight_decay": 0.5, "optimizer": "muon", "rate": 3e-3},
         (20, 100, 500),
         PEOPLE,
     ),
