@@ -1,0 +1,35 @@
+"""What the documentation lists is what the code has."""
+
+import re
+from pathlib import Path
+
+from npcmeta_server.cli import COMMANDS
+from npcmeta_server.errors import REASONS
+
+from npcmeta.learners import LEARNERS
+from npcmeta.tasks import FAMILIES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_table_of_errors_is_complete() -> None:
+    rows = re.findall(r"^\| ([A-Z_]+) \| ([A-Z_]+) \| (.+) \|$", (ROOT / "docs" / "wire.md").read_text(), re.MULTILINE)
+    assert rows == [(name, reason.code.name, reason.meaning) for name, reason in REASONS.items()]
+
+
+def test_every_reason_is_given_somewhere() -> None:
+    server = ROOT / "server" / "npcmeta_server"
+    texts = [path.read_text() for path in server.rglob("*.py") if "gen" not in path.parts and path.name != "errors.py"]
+    assert [name for name in REASONS if not any(f'"{name}"' in text for text in texts)] == []
+
+
+def test_the_readme_names_every_command_family_and_learner() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in COMMANDS if f"npcmeta {name}" not in readme] == []
+    assert [name for name in (*FAMILIES, *LEARNERS) if f"`{name}`" not in readme] == []
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "unity_client_stub").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
