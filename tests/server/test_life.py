@@ -66,7 +66,9 @@ def test_what_was_acknowledged_survives_kill_9(folder: Path, process: tuple[subp
     threads = [threading.Thread(target=adapt_until_the_end, args=(f"npc-{i}",)) for i in range(3)]
     for thread in threads:
         thread.start()
-    time.sleep(1.0)
+    deadline = time.monotonic() + 30
+    while sum(acknowledged.values()) < 100 and time.monotonic() < deadline:
+        time.sleep(0.01)
     server.send_signal(signal.SIGKILL)
     for thread in threads:
         thread.join(10)

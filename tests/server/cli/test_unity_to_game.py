@@ -43,7 +43,7 @@ def test_one_recording_becomes_a_character_that_decides_as_its_player_did(
 
     assert main(["data", "inspect", clip]) == 0
     assert "zero signature: 10 of 10 episodes" in capsys.readouterr().out
-    train = ["train", "--family", "recorded", "--data", clip, "--meta-steps", "30", "--no-baseline", "--out", out]
+    train = ["train", "--family", "recorded", "--data", clip, "--meta-steps", "150", "--no-baseline", "--out", out]
     assert main(train) == 0
     assert "1 character only: segments of their timelines are the tasks" in capsys.readouterr().out
     assert main(["adapt", out, "--demo", clip, "--out", npc]) == 0
