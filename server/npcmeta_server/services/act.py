@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import numpy as np
 
 from npcmeta_server import names, tensors
-from npcmeta_server.acting.group import Deciding, read_frame
-from npcmeta_server.acting.stage import Stage
+from npcmeta_server.casting.group import Deciding, read_frame
+from npcmeta_server.casting.stage import Stage
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_pb2
 from npcmeta_server.roster import Acting, Roster

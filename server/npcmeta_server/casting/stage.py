@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterable
 
 from npcmeta_server import names, tensors
-from npcmeta_server.acting.group import Group, read_frame
 from npcmeta_server.acting.policy import Decisions
+from npcmeta_server.casting.group import Group, read_frame
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_pb2
 from npcmeta_server.roster import Acting, Roster

@@ -1,0 +1,1 @@
+"""Casting: who is in a stream, and how its frames are read."""
