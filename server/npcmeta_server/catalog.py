@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from npcmeta_export.policy import policy_model
-
 from npcmeta.archetype import Archetype, ArchetypeFileError, archetype_from_bytes, begin_npc, build_learner
 from npcmeta.types import Params
+from npcmeta_export.policy import policy_model
 
 BASELINE = "baseline.safetensors"
 """What `train` writes beside an archetype to measure it against; not offered."""

@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from npcmeta_export import TARGETS, ParityError, export, load_session, parity, policy
-from npcmeta_export.operators import SENTIS_2_1
 from torch import Generator
 
 from npcmeta.archetype import Archetype, Npc, begin_npc, build_learner, save_archetype
 from npcmeta.learners import LEARNERS
 from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
+from npcmeta_export import TARGETS, ParityError, export, load_session, parity, policy
+from npcmeta_export.operators import SENTIS_2_1
 
 ACTIONS = {
     "continuous": ActionSpec(3, ()),

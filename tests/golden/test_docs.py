@@ -3,11 +3,10 @@
 import re
 from pathlib import Path
 
-from npcmeta_server.cli import COMMANDS
-from npcmeta_server.errors import REASONS
-
 from npcmeta.learners import LEARNERS
 from npcmeta.tasks import FAMILIES
+from npcmeta_server.cli import COMMANDS
+from npcmeta_server.errors import REASONS
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from torch import Generator, Tensor
@@ -58,7 +60,7 @@ def test_sgd_steps_go_down_the_clipped_gradient(kind: str) -> None:
     weights, examples, head = drawn(kind), ragged(kind), build_head(toys.ACTIONS[kind])
     states = list(inner_loop.sgd_steps(head, weights, examples, activation="tanh", rate=0.1, steps=3, clip=1.0))
     assert len(states) == 4
-    for before, after in zip(states, states[1:], strict=False):
+    for before, after in itertools.pairwise(states):
         slope = inner_loop.clip_per_task(autograd(kind, before, examples, "tanh"), 1.0)
         toys.assert_close(after, {key: before[key] - 0.1 * slope[key] for key in before}, 1e-12)
 
@@ -102,7 +104,7 @@ def test_fine_tuning_counts_the_weights_not_the_rows() -> None:
     weight = (torch.arange(200) < torch.tensor([[25], [200]])).float()
     states = list(learner.steps(meta, learner.begin(meta, 2, torch.zeros(2, 0)), support._replace(weight=weight)))
     assert len(states) == 1 + 16
-    moved = [[not torch.equal(b["0.weight"][row], a["0.weight"][row]) for a, b in zip(states, states[1:], strict=False)]
+    moved = [[not torch.equal(b["0.weight"][row], a["0.weight"][row]) for a, b in itertools.pairwise(states)]
              for row in range(2)]  # fmt: skip
     assert [sum(row) for row in moved] == [2, 16]
 

@@ -9,6 +9,8 @@ from typing import Any
 import grpc
 import numpy as np
 from google.rpc import error_details_pb2, status_pb2
+
+from npcmeta.types import BehaviorSpec
 from npcmeta_server import tensors
 from npcmeta_server.gen.npcmeta.v1 import (
     act_pb2,
@@ -23,8 +25,6 @@ from npcmeta_server.gen.npcmeta.v1 import (
     resources_pb2,
     tensor_pb2,
 )
-
-from npcmeta.types import BehaviorSpec
 from tests import toys
 
 

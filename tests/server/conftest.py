@@ -5,10 +5,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from npcmeta_server.demo import host
 
 from npcmeta.archetype import Archetype, load_archetype, save_archetype
 from npcmeta.types import Normaliser
+from npcmeta_server.demo import host
 from tests import toys
 from tests.contract.cases import build_case
 from tests.server.client import Client

@@ -6,11 +6,11 @@ import grpc
 import numpy as np
 import onnxruntime
 import pytest
-from npcmeta_server import tensors
-from npcmeta_server.gen.npcmeta.v1 import act_pb2, npcs_pb2, tensor_pb2
 from safetensors.numpy import load
 
 from npcmeta.archetype import Archetype
+from npcmeta_server import tensors
+from npcmeta_server.gen.npcmeta.v1 import act_pb2, npcs_pb2, tensor_pb2
 from tests.server.client import (
     Client,
     Stream,

@@ -6,10 +6,10 @@ import time
 import grpc
 import numpy as np
 import pytest
-from npcmeta_server import tensors
-from npcmeta_server.gen.npcmeta.v1 import act_pb2, adapt_pb2, npcs_pb2, tensor_pb2
 
 from npcmeta.archetype import Archetype
+from npcmeta_server import tensors
+from npcmeta_server.gen.npcmeta.v1 import act_pb2, adapt_pb2, npcs_pb2, tensor_pb2
 from tests.server.client import Client, Stream, adapt_requests, array, clip, observations, refusal
 
 

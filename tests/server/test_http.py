@@ -9,11 +9,11 @@ import httpx
 import numpy as np
 import pytest
 from google.rpc import error_details_pb2
+
+from npcmeta.archetype import Archetype
 from npcmeta_server import tensors
 from npcmeta_server.demo.host import Address
 from npcmeta_server.gen.npcmeta.v1 import act_pb2, adapt_pb2, assets_pb2
-
-from npcmeta.archetype import Archetype
 from tests.server.client import Client, array, clip, observations
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import grpc
 import pytest
+
 from npcmeta_server.demo import host
 from npcmeta_server.demo.host import Address
-
 from tests import toys
 from tests.server.client import Client, Stream, cast, clip, group, observations, part, refusal, tick
 from tests.server.conftest import save

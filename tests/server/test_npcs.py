@@ -4,10 +4,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from npcmeta_server.demo.host import Address
-from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, npcs_pb2, resources_pb2
 
 from npcmeta.archetype import Archetype
+from npcmeta_server.demo.host import Address
+from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, npcs_pb2, resources_pb2
 from tests.server.client import Client, clip, refusal
 
 

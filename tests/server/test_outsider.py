@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from google.rpc import status_pb2
+
 from npcmeta_server.demo.host import Address
 
 ROOT = Path(__file__).resolve().parents[2]

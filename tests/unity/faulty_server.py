@@ -15,6 +15,7 @@ from urllib.parse import quote
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+
 from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, assets_pb2, resources_pb2
 
 SPEC = resources_pb2.BehaviorSpec(observation_size=32, action=resources_pb2.ActionSpec(continuous_size=2))

@@ -9,12 +9,12 @@ from pathlib import Path
 import grpc
 import onnxruntime
 import pytest
-from npcmeta_server.demo import host
-from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, npcs_pb2_grpc
 from torch import Generator
 
 from npcmeta.archetype import Archetype, save_archetype
 from npcmeta.types import Normaliser
+from npcmeta_server.demo import host
+from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, npcs_pb2_grpc
 from tests import toys
 from tests.unity import faulty_server
 from tests.unity.conftest import CLIENT, Compile, Run

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.message import DecodeError, Message
-from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
 
+from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
 from tests.unity.conftest import Compile, Run
 from tests.unity.wire_messages import KINDS, Answer, Record, random_message, read_answers, write_records
 

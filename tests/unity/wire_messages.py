@@ -11,6 +11,7 @@ from google.protobuf import any_pb2, empty_pb2, timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+
 from npcmeta_server.gen.npcmeta.v1 import (
     act_pb2,
     adapt_pb2,

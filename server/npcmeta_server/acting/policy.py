@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from npcmeta_export.runtime import load_session
 
+from npcmeta_export.runtime import load_session
 from npcmeta_server.acting.state_bank import StateBank
 from npcmeta_server.catalog import Hosted
 

@@ -9,7 +9,6 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import torch
-from npcmeta_export.npc import npc_model
 from torch import Tensor
 
 from npcmeta.archetype import (
@@ -23,6 +22,7 @@ from npcmeta.archetype import (
 )
 from npcmeta.evaluate import support_nll
 from npcmeta.types import Action, Examples, Params
+from npcmeta_export.npc import npc_model
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Exported, ExportJob, Failed, Job, Progressed
 from npcmeta_server.clips import Clip, to_examples
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from npcmeta_export.runtime import load_session
 
+from npcmeta_export.runtime import load_session
 from npcmeta_server.demo.cast import Cast
 from npcmeta_server.demo.game import Game
 

@@ -12,27 +12,18 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     CursorResult,
-    Engine,
     RowMapping,
-    create_engine,
     delete,
-    event,
     insert,
     select,
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import StaticPool
 
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.store import schema
+from npcmeta_server.store.engine import StoreError, check_version, open_engine
 from npcmeta_server.store.rows import CommitRequest, DemonstrationRow, NpcRow, RequestKey, RevisionRow
-
-BUSY_MILLISECONDS = 2000
-
-
-class StoreError(RuntimeError):
-    """The store cannot be opened."""
 
 
 class Store:
@@ -45,10 +36,10 @@ class Store:
             StoreError: If it cannot be opened, is in use by another server, or was written by another version.
         """
         try:
-            self._engine = _engine(url)
+            self._engine = open_engine(url)
             with self._engine.begin() as connection:
                 schema.metadata.create_all(connection)
-                _check_version(connection, url)
+                check_version(connection, url)
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
             raise StoreError(f"the store {url} cannot be opened: {cause}; is another server using it?") from error
@@ -219,32 +210,6 @@ class Store:
 def new_etag() -> str:
     """A fresh etag."""
     return secrets.token_hex(8)
-
-
-def _engine(url: str) -> Engine:
-    if not url.startswith("sqlite:"):
-        raise StoreError(f'the store is "{url.partition(":")[0]}:...", expected sqlite:///FILE')
-    options: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-    engine = create_engine(url, **options)
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: Any, record: Any) -> None:
-        cursor = connection.cursor()
-        # Exclusive: one server for each file. Full: a commit that was answered is on the disk.
-        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
-        cursor.close()
-
-    return engine
-
-
-def _check_version(connection: Connection, url: str) -> None:
-    found = connection.execute(select(schema.schema.c.version)).scalar()
-    if found is None:
-        connection.execute(insert(schema.schema).values(version=schema.VERSION))
-    elif found != schema.VERSION:
-        raise StoreError(f"the store {url} has schema version {found}, expected {schema.VERSION}; use its own npcmeta")
 
 
 def _repeated(connection: Connection, request: RequestKey) -> dict[str, Any] | None:

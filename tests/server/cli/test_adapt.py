@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from npcmeta_server.cli import main
 from torch import Generator
 
 from npcmeta.archetype import Archetype, begin_npc, build_learner, load_npc, save_archetype
@@ -16,6 +15,7 @@ from npcmeta.recordings.npz import write_npz
 from npcmeta.recordings.recording import cut
 from npcmeta.tasks.timelines import as_examples
 from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
+from npcmeta_server.cli import main
 from tests.npcmeta.recordings.plays import play
 from tests.toys import assert_same_bits, small_settings
 

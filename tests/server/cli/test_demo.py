@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnxruntime
 import pytest
+
 from npcmeta_server.cli import main
 
 pytestmark = pytest.mark.xdist_group("train")

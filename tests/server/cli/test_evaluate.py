@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from npcmeta_server.cli import main
 
 from npcmeta import evaluate as scoring
 from npcmeta.archetype import build_learner, save_archetype
 from npcmeta.tasks import recorded, sinusoid
+from npcmeta_server.cli import main
 from tests.server.cli.builders import record, save_folder, untrained
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from npcmeta_server.cli import main
-from npcmeta_server.cli.fitting import Report, Shown
 from rich.console import Console
 
 from npcmeta.archetype import load_archetype
 from npcmeta.outer_loop import Outcome
+from npcmeta_server.cli import main
+from npcmeta_server.cli.fitting import Report, Shown
 from tests import toys
 
 pytestmark = pytest.mark.xdist_group("train")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from npcmeta_export import load_session
-from npcmeta_server.cli import main
 from numpy.typing import NDArray
 
+from npcmeta_export import load_session
+from npcmeta_server.cli import main
 from tests.npcmeta.recordings import unity_bytes as unity
 
 pytestmark = pytest.mark.xdist_group("train")

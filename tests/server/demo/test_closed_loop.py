@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot
-from npcmeta_server.demo import closed_loop
-from npcmeta_server.demo.closed_loop import ClosedLoop, Contestant
-from npcmeta_server.report import pictures
 
 from npcmeta.archetype import Archetype, begin_npc, save_archetype
 from npcmeta.learners.finetune import FinetuneSettings
@@ -16,6 +13,9 @@ from npcmeta.tasks.arena.family import SPEC
 from npcmeta.tasks.arena.personality import personalities
 from npcmeta.tasks.arena.statistics import QUANTITIES
 from npcmeta.types import Normaliser
+from npcmeta_server.demo import closed_loop
+from npcmeta_server.demo.closed_loop import ClosedLoop, Contestant
+from npcmeta_server.report import pictures
 
 CHARACTERS = 2
 

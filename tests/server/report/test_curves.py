@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from npcmeta_server.report.curves import draw_curves, margin_to_average
 
 
