@@ -1,0 +1,44 @@
+"""Opening the database: its settings, and the version of what is in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy.pool import StaticPool
+
+from npcmeta_server.store import schema
+
+BUSY_MILLISECONDS = 2000
+
+
+class StoreError(RuntimeError):
+    """The store cannot be opened."""
+
+
+def open_engine(url: str) -> Engine:
+    """Opens the database at a SQLAlchemy URL: SQLite, one server for each file, every commit on the disk."""
+    if not url.startswith("sqlite:"):
+        raise StoreError(f'the store is "{url.partition(":")[0]}:...", expected sqlite:///FILE')
+    options: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    engine = create_engine(url, **options)
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, record: Any) -> None:
+        cursor = connection.cursor()
+        # Exclusive: one server for each file. Full: a commit that was answered is on the disk.
+        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+        cursor.close()
+
+    return engine
+
+
+def check_version(connection: Connection, url: str) -> None:
+    """Writes the schema's version into a new database; raises StoreError if that of an old one is another."""
+    found = connection.execute(select(schema.schema.c.version)).scalar()
+    if found is None:
+        connection.execute(insert(schema.schema).values(version=schema.VERSION))
+    elif found != schema.VERSION:
+        raise StoreError(f"the store {url} has schema version {found}, expected {schema.VERSION}; use its own npcmeta")
