@@ -27,8 +27,9 @@ class Clip(NamedTuple):
     action_mask: np.ndarray  # [n, W] bool
     weights: np.ndarray  # [n] float32
 
-    def __len__(self) -> int:
-        """How many examples."""
+    @property
+    def examples(self) -> int:
+        """How many examples, n."""
         return len(self.weights)
 
 
@@ -64,7 +65,7 @@ def check_total(examples: int) -> None:
 def to_bytes(clip: Clip) -> bytes:
     """A clip as the content of a safetensors file."""
     arrays = {name: np.ascontiguousarray(value) for name, value in clip._asdict().items() if value.size}
-    return save(arrays, {"rows": str(len(clip))})
+    return save(arrays, {"rows": str(clip.examples)})
 
 
 def from_bytes(data: bytes, spec: BehaviorSpec) -> Clip:

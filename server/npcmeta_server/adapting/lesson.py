@@ -30,11 +30,11 @@ class Lesson:
     @property
     def examples(self) -> int:
         """How many examples there are so far."""
-        return sum(len(clip) for clip in self._clips)
+        return sum(clip.examples for clip in self._clips)
 
     def show(self, clip: Clip) -> None:
         """Adds a clip, and adapts to it in the background; raises TOO_MANY beyond the most of one NPC."""
-        clips.check_total(self.examples + len(clip))
+        clips.check_total(self.examples + clip.examples)
         self._clips.append(clip)
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._adapt_meanwhile())

@@ -87,14 +87,14 @@ def adapt(archetype: Archetype, jobs: Sequence[Numbered], tell: Tell) -> None:
             nll = support_nll(learner, archetype.meta, state, examples)
             for row, entry in enumerate(jobs):
                 if step <= steps[row]:
-                    tell(entry.number, Progressed(step, steps[row], len(clips[row]), float(nll[row])))
+                    tell(entry.number, Progressed(step, steps[row], clips[row].examples, float(nll[row])))
     for row, entry in enumerate(jobs):
         tell(entry.number, _adapted(archetype, entry.job, row, state, nll))  # type: ignore[arg-type]
 
 
 def pad(clips: Sequence[Clip]) -> Examples:
     """Clips of different lengths as one support set [T, S, ...]; what is missing has weight 0."""
-    longest = max(len(clip) for clip in clips)
+    longest = max(clip.examples for clip in clips)
     parts = [to_examples(clip) for clip in clips]
 
     def column(pick: Callable[[Examples], Tensor]) -> Tensor:
@@ -107,7 +107,7 @@ def pad(clips: Sequence[Clip]) -> Examples:
     mask = column(lambda part: part.action_mask)
     weight = column(lambda part: part.weight)
     # A padded row decides for choice 0, which therefore has to be allowed.
-    mask |= torch.arange(longest).unsqueeze(-1) >= torch.tensor([[[len(clip)]] for clip in clips])
+    mask |= torch.arange(longest).unsqueeze(-1) >= torch.tensor([[[clip.examples]] for clip in clips])
     action = Action(column(lambda part: part.action.continuous), column(lambda part: part.action.discrete))
     return Examples(column(lambda part: part.observation), action, mask, weight)
 
@@ -124,7 +124,7 @@ def _fits(batch: Sequence[Numbered], entry: Numbered) -> bool:
     job = entry.job
     if not isinstance(job, AdaptJob) or job.archetype != batch[0].job.archetype or len(batch) >= MAX_TASKS:
         return False
-    longest = max(len(job.clip), *(len(other.job.clip) for other in batch))  # type: ignore[union-attr]
+    longest = max(job.clip.examples, *(other.job.clip.examples for other in batch))  # type: ignore[union-attr]
     return longest * (len(batch) + 1) <= MAX_PADDED_EXAMPLES
 
 
@@ -152,8 +152,8 @@ def _adapted(archetype: Archetype, job: AdaptJob, row: int, state: Params, nll: 
     if not all(bool(torch.isfinite(value).all()) for value in (*own.values(), nll[row])):
         return Failed(
             "ADAPTATION_DIVERGED",
-            f"adapting npcs/{job.npc} to {len(job.clip)} examples left the finite numbers, nothing was changed; "
+            f"adapting npcs/{job.npc} to {job.clip.examples} examples left the finite numbers, nothing was changed; "
             "check the observations for huge values, or train the archetype with a smaller inner_rate",
         )
-    npc = Npc(job.npc, archetype.name, archetype.revision, len(job.clip), job.seed, own)
-    return Adapted(npc_to_bytes(npc), len(job.clip), float(nll[row]))
+    npc = Npc(job.npc, archetype.name, archetype.revision, job.clip.examples, job.seed, own)
+    return Adapted(npc_to_bytes(npc), job.clip.examples, float(nll[row]))

@@ -102,7 +102,7 @@ class Adapt:
                     named.append(part)
                 else:
                     raise ServiceError("INVALID_STREAM", "expected examples, a demonstration or a commit behind setup")
-                send(_accepted(len(clip), lesson.examples))
+                send(_accepted(clip.examples, lesson.examples))
         finally:
             await lesson.discard()
 
@@ -112,7 +112,7 @@ class Adapt:
         archetype = pupil.hosted.archetype
         wanted = CommitRequest(
             pupil.row.id, pupil.row.revision, archetype.revision, adapted.examples, adapted.support_nll, adapted.data,
-            tuple((clips.to_bytes(clip), len(clip)) for clip in new), tuple((p.parent, p.id) for p in named),
+            tuple((clips.to_bytes(clip), clip.examples) for clip in new), tuple((p.parent, p.id) for p in named),
             pupil.from_scratch,
         )  # fmt: skip
         state = npc_from_bytes(adapted.data, archetype, source=f"npcs/{pupil.row.id}").state
@@ -170,7 +170,7 @@ def _started(pupil: Pupil) -> adapt_pb2.AdaptResponse:
         npc=f"npcs/{pupil.row.id}",
         archetype=f"archetypes/{pupil.row.archetype}",
         archetype_revision=pupil.hosted.archetype.revision,
-        examples=sum(len(clip) for clip in pupil.known),
+        examples=sum(clip.examples for clip in pupil.known),
     )
     return adapt_pb2.AdaptResponse(started=started)
 

@@ -66,7 +66,7 @@ class Npcs:
         row = await self._storage.run(self._store.npc, npc)
         hosted = self._roster.hosted(row.archetype)
         clip = clips.read(request.examples, hosted.archetype.spec, row.archetype)
-        stored = await self._storage.run(self._store.add_demonstration, npc, clips.to_bytes(clip), len(clip), key)
+        stored = await self._storage.run(self._store.add_demonstration, npc, clips.to_bytes(clip), clip.examples, key)
         return messages.demonstration(stored)
 
     async def list_demonstrations(

@@ -9,7 +9,7 @@ from sqlalchemy.pool import StaticPool
 
 from npcmeta_server.store import schema
 
-BUSY_MILLISECONDS = 2000
+BUSY_SECONDS = 2.0
 
 
 class StoreError(RuntimeError):
@@ -20,7 +20,10 @@ def open_engine(url: str) -> Engine:
     """Opens the database at a SQLAlchemy URL: SQLite, one server for each file, every commit on the disk."""
     if not url.startswith("sqlite:"):
         raise StoreError(f'the store is "{url.partition(":")[0]}:...", expected sqlite:///FILE')
-    options: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    options: dict[str, Any] = {
+        "poolclass": StaticPool,
+        "connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS},
+    }
     engine = create_engine(url, **options)
 
     @event.listens_for(engine, "connect")
@@ -29,7 +32,6 @@ def open_engine(url: str) -> Engine:
         # Exclusive: one server for each file. Full: a commit that was answered is on the disk.
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
         cursor.close()
 
     return engine

@@ -1,0 +1,94 @@
+"""The batcher: joins what waits, gives everybody their own answer, and survives whoever leaves."""
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from npcmeta_server.acting import noise
+from npcmeta_server.acting.batcher import Batcher
+from npcmeta_server.acting.policy import Decisions, Frame
+from npcmeta_server.owner_thread import OwnerThread
+
+
+class EchoPolicy:
+    """Decides what it sees; the first run waits until it may go on."""
+
+    def __init__(self) -> None:
+        self.runs: list[int] = []
+        self.fails = False
+
+    def act(self, frames: Sequence[Frame]) -> list[Decisions]:
+        self.runs.append(len(frames))
+        if self.fails:
+            raise RuntimeError("no more")
+        return [Decisions(frame.observations, np.zeros((len(frame.rows), 0)), frame.rows) for frame in frames]
+
+
+def frame(*values: float) -> Frame:
+    column = np.array(values, np.float32)[:, None]
+    return Frame(np.arange(len(values)), column, np.ones((len(values), 0), bool), column)
+
+
+async def test_frames_that_wait_are_joined_and_answered_each() -> None:
+    policy, thread = EchoPolicy(), OwnerThread("acting")
+    batcher = Batcher(policy, thread)  # type: ignore[arg-type]
+    answers = await asyncio.gather(*(batcher.act(frame(i, i + 0.5)) for i in range(6)))
+    assert [answer.continuous[:, 0].tolist() for answer in answers] == [[i, i + 0.5] for i in range(6)]
+    assert sum(policy.runs) == 6
+    assert len(policy.runs) < 6
+    thread.close()
+
+
+async def test_an_error_reaches_everybody_who_waits_and_nobody_afterwards() -> None:
+    policy, thread = EchoPolicy(), OwnerThread("acting")
+    batcher = Batcher(policy, thread)  # type: ignore[arg-type]
+    policy.fails = True
+    failed = await asyncio.gather(*(batcher.act(frame(i)) for i in range(3)), return_exceptions=True)
+    assert all(isinstance(error, RuntimeError) for error in failed)
+    policy.fails = False
+    assert (await batcher.act(frame(7.0))).continuous.tolist() == [[7.0]]
+    thread.close()
+
+
+async def test_who_gives_up_hurts_nobody() -> None:
+    policy, thread = EchoPolicy(), OwnerThread("acting")
+    batcher = Batcher(policy, thread)  # type: ignore[arg-type]
+    tasks = [asyncio.create_task(batcher.act(frame(i))) for i in range(5)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    tasks[3].cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(answer, asyncio.CancelledError) for answer in answers] == [True, False, False, True, False]
+    assert [answers[i].continuous[0, 0] for i in (1, 2, 4)] == [1, 2, 4]  # type: ignore[union-attr]
+    alone = asyncio.create_task(batcher.act(frame(1.0)))
+    await asyncio.sleep(0)
+    alone.cancel()
+    assert (await batcher.act(frame(2.0))).continuous.tolist() == [[2.0]]
+    thread.close()
+
+
+def test_noise_is_that_of_the_seed_and_the_tick() -> None:
+    seeds = np.array([1, 2, (1 << 64) - 1], np.uint64)
+    first = noise.draw(seeds, 5, 2, 3)
+    assert first.shape == (3, 5)
+    np.testing.assert_array_equal(noise.draw(seeds[1:], 5, 2, 3), first[1:])
+    for other in (noise.draw(seeds, 6, 2, 3), noise.draw(seeds + np.uint64(10), 5, 2, 3)):
+        assert not np.isin(other, first).any()
+    assert noise.draw(seeds, (1 << 64) - 1, 0, 3).shape == (3, 3)
+
+
+@pytest.mark.parametrize("axis", ["seeds", "ticks"])
+def test_noise_is_standard_normal_and_standard_gumbel(axis: str) -> None:
+    count = 20_000
+    if axis == "seeds":
+        drawn = noise.draw(np.arange(count, dtype=np.uint64), 3, 1, 1)
+    else:
+        drawn = np.concatenate([noise.draw(np.array([3], np.uint64), tick, 1, 1) for tick in range(count)])
+    normal, gumbel = drawn.T
+    assert abs(normal.mean()) < 0.03
+    assert abs(normal.std() - 1) < 0.03
+    assert abs(gumbel.mean() - np.euler_gamma) < 0.04
+    assert abs(gumbel.std() - np.pi / 6**0.5) < 0.04
+    assert abs(np.corrcoef(normal, gumbel)[0, 1]) < 0.03

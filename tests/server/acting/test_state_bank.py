@@ -1,0 +1,111 @@
+"""The state bank: rows stay where somebody acts from them, and the longest idle gives way."""
+
+import numpy as np
+import pytest
+import torch
+
+from npcmeta_server.acting.state_bank import FIRST_ROWS, StateBank
+from npcmeta_server.errors import ServiceError
+
+EXAMPLE = {"sum": torch.zeros(1, 3), "count": torch.zeros(1, 1)}
+
+
+def state(value: float) -> dict[str, torch.Tensor]:
+    return {"sum": torch.full((1, 3), value), "count": torch.full((1, 1), -value)}
+
+
+def filled(count: int, max_bytes: int = 1 << 20) -> StateBank:
+    bank = StateBank(EXAMPLE, max_bytes)
+    for i in range(count):
+        bank.put(f"npc-{i}", 1, i, state(float(i)))
+    return bank
+
+
+def seen(bank: StateBank, *rows: int) -> list[float]:
+    gathered = bank.gather(np.array(rows))
+    np.testing.assert_array_equal(gathered["state.sum"][:, :1], -gathered["state.count"])
+    return gathered["state.sum"][:, 0].tolist()
+
+
+def test_npcs_that_come_one_after_another_lie_side_by_side_and_are_read_without_a_copy() -> None:
+    bank = filled(5)
+    rows = [bank.acquire(f"npc-{i}") for i in range(5)]
+    assert rows == list(range(rows[0], rows[0] + 5))
+    assert bank.gather(np.array(rows))["state.sum"].base is not None
+    assert seen(bank, *rows) == [0, 1, 2, 3, 4]
+    assert seen(bank, rows[3], rows[1], rows[3]) == [3, 1, 3]
+    assert [bank.seed(row) for row in rows] == [0, 1, 2, 3, 4]
+
+
+def test_a_new_revision_acts_from_the_same_row() -> None:
+    bank = filled(3)
+    row = bank.acquire("npc-1")
+    bank.renew("npc-1", 7, state(9.0))
+    bank.renew("nobody", 7, state(9.0))
+    assert bank.acquire("npc-1") == row
+    assert seen(bank, row) == [9]
+    assert bank.revisions(np.array([row])).tolist() == [7]
+    assert bank.seed(row) == 1
+    assert "nobody" not in bank
+
+
+def test_growing_keeps_everybody_where_they_are() -> None:
+    bank = filled(2)
+    rows = bank.acquire("npc-0"), bank.acquire("npc-1")
+    for i in range(2, 3 * FIRST_ROWS):
+        bank.put(f"npc-{i}", 1, i, state(float(i)))
+    assert (bank.acquire("npc-0"), bank.acquire("npc-1")) == rows
+    assert seen(bank, *rows) == [0, 1]
+    assert len(bank) == 3 * FIRST_ROWS
+
+
+def test_the_longest_idle_gives_way_and_who_acts_stays() -> None:
+    bank = filled(4, max_bytes=4 * 16)
+    row = bank.acquire("npc-0")
+    bank.put("new", 1, 9, state(9.0))
+    assert [f"npc-{i}" in bank for i in range(4)] == [True, False, True, True]
+    bank.acquire("npc-2")
+    bank.release(["npc-2"], [bank.acquire("npc-2")])
+    bank.put("newer", 1, 9, state(8.0))
+    assert ["npc-2" in bank, "npc-3" in bank] == [True, False]
+    assert seen(bank, row) == [0]
+
+
+def test_a_full_bank_refuses_with_what_to_do() -> None:
+    bank = filled(2, max_bytes=2 * 16)
+    rows = [bank.acquire(f"npc-{i}") for i in range(2)]
+    with pytest.raises(ServiceError, match="--bank-mebibytes") as caught:
+        bank.put("new", 1, 0, state(0.0))
+    assert caught.value.reason == "TOO_MANY"
+    bank.release(["npc-1"], rows[1:])
+    bank.put("new", 1, 0, state(5.0))
+    assert bank.acquire("new") == rows[1]
+
+
+def test_who_is_deleted_while_acting_leaves_revision_0_and_the_row_is_free_after_the_last_release() -> None:
+    bank = filled(2, max_bytes=2 * 16)
+    first, second = bank.acquire("npc-0"), bank.acquire("npc-0")
+    bank.remove("npc-0")
+    assert bank.revisions(np.array([first])).tolist() == [0]
+    assert bank.acquire("npc-0") is None
+    bank.acquire("npc-1")
+    bank.release(["npc-0"], [first])
+    with pytest.raises(ServiceError):
+        bank.put("new", 1, 0, state(0.0))
+    bank.release(["npc-0"], [second])
+    bank.put("new", 1, 0, state(4.0))
+    assert bank.acquire("new") == first
+    bank.remove("npc-0")
+    assert "new" in bank
+
+
+def test_a_deleted_name_that_comes_back_is_another_npc() -> None:
+    bank = filled(1)
+    old = bank.acquire("npc-0")
+    bank.remove("npc-0")
+    bank.put("npc-0", 1, 5, state(6.0))
+    new = bank.acquire("npc-0")
+    assert new != old
+    bank.release(["npc-0"], [old])
+    assert seen(bank, new) == [6]
+    assert bank.acquire("npc-0") == new

@@ -1,0 +1,112 @@
+"""The adaptation process: batches, padding, progress, divergence, and what happens when it dies."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from npcmeta.archetype import Archetype, begin_npc, npc_from_bytes, save_archetype
+from npcmeta_export.runtime import load_session
+from npcmeta_server.adapting import worker
+from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, ExportJob, Failed, Progressed
+from npcmeta_server.adapting.process import AdaptationProcess
+from npcmeta_server.adapting.worker import Numbered
+from npcmeta_server.clips import Clip, read
+from npcmeta_server.errors import ServiceError
+from tests import toys
+from tests.server import client
+from tests.server.conftest import save
+
+
+@pytest.fixture(scope="module")
+def scout(tmp_path_factory: pytest.TempPathFactory) -> Archetype:
+    return save("scout", tmp_path_factory.mktemp("archetypes"))
+
+
+def clip(rows: int, seed: int = 0) -> Clip:
+    whole = read(client.clip(toys.spec("discrete"), max(1, rows), seed), toys.spec("discrete"), "scout")
+    return Clip(*(array[:rows] for array in whole))
+
+
+def jobs(*rows: int, archetype: str = "scout") -> list[Numbered]:
+    return [Numbered(i, AdaptJob(archetype, f"npc-{i}", i, clip(count, i))) for i, count in enumerate(rows)]
+
+
+def run(archetype: Archetype, batch: list[Numbered]) -> dict[int, list[Answer]]:
+    told: dict[int, list[Answer]] = {entry.number: [] for entry in batch}
+    worker.adapt(archetype, batch, lambda number, answer: told[number].append(answer))
+    return told
+
+
+def test_a_batch_gives_each_npc_what_it_gets_alone(scout: Archetype) -> None:
+    batch = jobs(1, 40, 7, 0)
+    together = run(scout, batch)
+    for entry in batch:
+        alone = run(scout, [entry])[entry.number]
+        assert [type(answer) for answer in together[entry.number]] == [type(answer) for answer in alone]
+        found, expected = together[entry.number][-1], alone[-1]
+        assert isinstance(found, Adapted)
+        assert isinstance(expected, Adapted)
+        one, other = (npc_from_bytes(a.data, scout, source="npc").state for a in (found, expected))
+        toys.assert_close(one, other, 1e-5)
+        assert (found.examples, found.support_nll) == (expected.examples, pytest.approx(expected.support_nll, abs=1e-5))
+
+
+def test_every_npc_hears_of_its_own_steps_and_then_of_its_end(scout: Archetype) -> None:
+    told = run(scout, jobs(30, 0))
+    steps = [[answer.step for answer in told[number] if isinstance(answer, Progressed)] for number in (0, 1)]
+    assert steps == [[0, 1, 2, 3, 4, 5], [0]]
+    assert isinstance(told[0][-1], Adapted)
+    assert isinstance(told[1][-1], Adapted)
+    fresh = npc_from_bytes(told[1][-1].data, scout, source="npc").state
+    toys.assert_same_bits(fresh, begin_npc(scout, "npc-1", seed=1).state)
+
+
+def test_batches_join_the_same_archetype_within_bounds_and_lose_nobody() -> None:
+    waiting = [*jobs(5, 5), *jobs(5, archetype="guard"), Numbered(9, ExportJob("scout", "x", b"")), *jobs(9)]
+    batches = [[entry.number for entry in batch] for batch in worker.batches(waiting)]
+    assert batches == [[0, 1, 0], [0], [9]]
+    many = list(worker.batches(jobs(*[10] * (worker.MAX_TASKS + 3))))
+    assert [len(batch) for batch in many] == [worker.MAX_TASKS, 3]
+    long = clip(10)._replace(weights=np.ones(worker.MAX_PADDED_EXAMPLES // 2, np.float32))
+    bulky = [Numbered(i, AdaptJob("scout", "x", 0, long)) for i in range(3)]
+    assert [len(batch) for batch in worker.batches(bulky)] == [2, 1]
+
+
+def test_a_state_that_is_not_finite_is_refused(scout: Archetype) -> None:
+    broken = scout._replace(meta={key: value * 1e38 for key, value in scout.meta.items()})
+    [answer] = [answer for answer in run(broken, jobs(5))[0] if not isinstance(answer, Progressed)]
+    assert isinstance(answer, Failed)
+    assert answer.reason == "ADAPTATION_DIVERGED"
+
+
+async def test_a_process_that_is_killed_fails_its_jobs_and_is_started_again(scout: Archetype, tmp_path: Path) -> None:
+    save_archetype(scout, tmp_path / "scout.safetensors")
+    process = AdaptationProcess({"scout": (tmp_path / "scout.safetensors").read_bytes()})
+    try:
+        watched: list[Progressed] = []
+        job = AdaptJob("scout", "bob", 1, clip(20))
+        adapted = await process.adapt(job, watched.append)
+        assert [event.step for event in watched] == [0, 1, 2, 3, 4, 5]
+        under_way = [asyncio.create_task(process.adapt(job)) for _ in range(50)]
+        await asyncio.sleep(0)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        ends = await asyncio.gather(*under_way, return_exceptions=True)
+        failed = [end for end in ends if isinstance(end, ServiceError)]
+        assert failed
+        assert {error.reason for error in failed} == {"ADAPTATION_FAILED"}
+        assert len(failed) + sum(isinstance(end, Adapted) for end in ends) == 50
+        while process.pid is not None:
+            await asyncio.sleep(0.01)
+        assert (await process.adapt(job)).data == adapted.data
+        model = await process.export(ExportJob("scout", "bob", adapted.data))
+        assert load_session(model).get_inputs()[0].name == "observation"
+        with pytest.raises(ServiceError) as caught:
+            await process.export(ExportJob("scout", "bob", b"garbage"))
+        assert caught.value.reason == "INTERNAL"
+    finally:
+        process.close()
