@@ -16,6 +16,9 @@ from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.store import CommitRequest, NpcRow, RequestKey, RevisionRow, Store
 
+AT_A_TIME = 256
+"""NPCs that are read from the store in one turn: a cast of thousands must not keep commits waiting."""
+
 
 class Acting(NamedTuple):
     """An NPC that may act until it is released."""
@@ -62,12 +65,17 @@ class Roster:
 
     async def acquire(self, archetype: str, npcs: Sequence[str]) -> list[Acting | ServiceError]:
         """Makes NPCs of an archetype ready to act, until `release`; for each of them where it is, or why it is not."""
-        task = asyncio.ensure_future(self._acquire(archetype, npcs))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(lambda done: None if done.exception() else self.release(archetype, done.result()))
-            raise
+        self.hosted(archetype)
+        found: list[Acting | ServiceError] = []
+        for first in range(0, len(npcs), AT_A_TIME):
+            task = asyncio.ensure_future(self._acquire(archetype, npcs[first : first + AT_A_TIME]))
+            try:
+                found += await asyncio.shield(task)
+            except BaseException:
+                self.release(archetype, found)
+                task.add_done_callback(lambda done: self._release_late(archetype, done))
+                raise
+        return found
 
     def release(self, archetype: str, found: Sequence[Acting | ServiceError]) -> None:
         """Gives back what `acquire` gave."""
@@ -89,7 +97,7 @@ class Roster:
         self._thread.close()
 
     async def _acquire(self, archetype: str, npcs: Sequence[str]) -> list[Acting | ServiceError]:
-        hosted, bank = self.hosted(archetype), self._policies[archetype].bank
+        hosted, bank = self._policies[archetype].hosted, self._policies[archetype].bank
         async with self._turn:
             missing = await self._thread.run(lambda: [npc for npc in dict.fromkeys(npcs) if npc not in bank])
             read = await self._storage.run(self._read, hosted, missing) if missing else {}
@@ -106,6 +114,11 @@ class Roster:
             await self._storage.run(self._store.delete_npc, npc, etag)
             for policy in self._policies.values():
                 await self._thread.run(policy.bank.remove, npc)
+
+    def _release_late(self, archetype: str, done: asyncio.Future[list[Acting | ServiceError]]) -> None:
+        """Gives back what was acquired for somebody who was gone by then."""
+        if not done.cancelled() and done.exception() is None:
+            self.release(archetype, done.result())
 
     def _read(self, hosted: Hosted, npcs: Sequence[str]) -> dict[str, Resident | ServiceError]:
         """Reads NPCs from the store, on its thread."""

@@ -1,0 +1,140 @@
+"""The roster: who acts, with which state, while others commit, delete and give up."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from npcmeta.archetype import begin_npc, npc_to_bytes
+from npcmeta_server import catalog
+from npcmeta_server.acting.policy import Frame
+from npcmeta_server.catalog import Catalog
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.roster import AT_A_TIME, Acting, Roster
+from npcmeta_server.store import CommitRequest, NpcRow, RequestKey, Store
+from tests import toys
+from tests.server.conftest import save
+
+ANY = RequestKey("", "")
+
+
+@pytest.fixture(scope="module")
+def offered(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    folder = tmp_path_factory.mktemp("archetypes")
+    save("guard", folder)
+    return catalog.load(folder)
+
+
+@pytest.fixture
+async def house(offered: Catalog, tmp_path: Path) -> AsyncIterator[tuple[Roster, Store, OwnerThread]]:
+    storage = OwnerThread("store")
+    store = await storage.run(Store, f"sqlite:///{tmp_path / 'npcs.db'}")
+    roster = Roster(offered, store, storage, 1 << 20)
+    for name in ("amy", "bob"):
+        await storage.run(create, store, offered, name)
+    yield roster, store, storage
+    roster.close()
+    await storage.run(store.close)
+    storage.close()
+
+
+def create(store: Store, offered: Catalog, name: str) -> None:
+    archetype, now = offered.hosted["guard"].archetype, time.time()
+    state = npc_to_bytes(begin_npc(archetype, name, seed=3))
+    store.create_npc(NpcRow(name, "guard", "", 3, 1, 0, now, now, "etag"), archetype.revision, state, ANY)
+
+
+def wanted(offered: Catalog, npc: str, expected: int) -> CommitRequest:
+    archetype = offered.hosted["guard"].archetype
+    state = npc_to_bytes(begin_npc(archetype, npc))
+    return CommitRequest(npc, expected, archetype.revision, 5, 0.1, state, (), (), False)
+
+
+async def acquired(roster: Roster, *npcs: str) -> list[Acting]:
+    found = await roster.acquire("guard", npcs)
+    assert all(isinstance(entry, Acting) for entry in found)
+    return [entry for entry in found if isinstance(entry, Acting)]
+
+
+async def revisions(roster: Roster, *acting: Acting) -> list[int]:
+    rows = np.array([entry.row for entry in acting])
+    seen = np.zeros((len(rows), toys.OBSERVATION), np.float32)
+    frame = Frame(rows, seen, np.ones((len(rows), 5), bool), np.zeros((len(rows), 7), np.float32))
+    return (await roster.act("guard", frame)).revisions.tolist()
+
+
+def users(roster: Roster) -> int:
+    """Rows that somebody holds."""
+    return int(roster._policies["guard"].bank._users.sum())
+
+
+async def test_a_commit_is_what_acts_from_then_on(house: tuple[Roster, Store, OwnerThread], offered: Catalog) -> None:
+    roster, _, _ = house
+    amy, bob = await acquired(roster, "amy", "bob")
+    state = begin_npc(offered.hosted["guard"].archetype, "bob").state
+    await roster.commit(wanted(offered, "bob", 1), ANY, state)
+    assert await revisions(roster, amy, bob) == [1, 2]
+    assert (bob.seed, (await acquired(roster, "bob"))[0]) == (3, bob)
+
+
+async def test_loading_and_committing_at_the_same_time_never_leaves_an_old_state_acting(
+    house: tuple[Roster, Store, OwnerThread], offered: Catalog
+) -> None:
+    roster, _, _ = house
+    state = begin_npc(offered.hosted["guard"].archetype, "bob").state
+    for number in range(1, 30):
+        commit = asyncio.create_task(roster.commit(wanted(offered, "bob", number), ANY, state))
+        loads = [asyncio.create_task(acquired(roster, "bob")) for _ in range(3)]
+        await commit
+        for load in loads:
+            assert await revisions(roster, *(await load)) == [number + 1]
+
+
+async def test_who_gives_up_while_waiting_leaks_no_row(house: tuple[Roster, Store, OwnerThread]) -> None:
+    roster, _, _ = house
+    for ticks in range(8):
+        task = asyncio.create_task(roster.acquire("guard", ["amy", "bob"] * AT_A_TIME))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    kept = await acquired(roster, "amy")
+    deadline = time.monotonic() + 5
+    while users(roster) != 1 and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+    assert users(roster) == 1
+    roster.release("guard", kept)
+    assert await revisions(roster, *(await acquired(roster, "bob"))) == [1]
+    assert users(roster) == 1
+
+
+async def test_who_was_deleted_acts_no_more_and_cannot_be_acquired(house: tuple[Roster, Store, OwnerThread]) -> None:
+    roster, _, _ = house
+    amy, bob = await acquired(roster, "amy", "bob")
+    await roster.delete("bob", "")
+    assert await revisions(roster, amy, bob) == [1, 0]
+    [error] = await roster.acquire("guard", ["bob"])
+    assert isinstance(error, ServiceError)
+    assert error.reason == "NPC_NOT_FOUND"
+
+
+async def test_a_state_of_another_archetype_revision_is_refused_with_what_to_do(
+    house: tuple[Roster, Store, OwnerThread], offered: Catalog
+) -> None:
+    roster, store, storage = house
+    old = wanted(offered, "bob", 1)._replace(archetype_revision="f" * 64)
+    await storage.run(store.commit, old, ANY)
+    amy, error = await roster.acquire("guard", ["amy", "bob"])
+    assert isinstance(amy, Acting)
+    assert isinstance(error, ServiceError)
+    assert error.reason == "REVISION_UNAVAILABLE"
+    assert "adapt it again" in error.message
+
+
+async def test_an_unknown_archetype_names_those_that_are_offered(house: tuple[Roster, Store, OwnerThread]) -> None:
+    with pytest.raises(ServiceError, match="offered are: guard"):
+        await house[0].acquire("knight", ["bob"])
