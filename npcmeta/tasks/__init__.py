@@ -83,7 +83,10 @@ FAMILIES: dict[str, Family] = {
         {"meta_steps": 2500, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150}
         | {"optimizer": "muon", "rate": 5e-3},
         (50, 500),
-        {"finetune": {"dropout": 0.0, "hidden": [96, 96]}, "cnp": {"dropout": 0.0, "hidden": [96, 96]}},
+        {
+            "finetune": {"dropout": 0.0, "hidden": [96, 96]},
+            "cnp": {"dropout": 0.0, "hidden": [96, 96], "unadapted_share": 0.5},
+        },
     ),
     "character": Family(
         _character,
@@ -93,6 +96,7 @@ FAMILIES: dict[str, Family] = {
         {"meta_steps": 3000, "meta_batch": 16, "min_shots": 1, "max_shots": 20, "query_shots": 40}
         | {"optimizer": "muon", "rate": 5e-3},
         (1, 5, 20),
+        {"cnp": {"unadapted_share": 1.0}},
     ),
     "recorded": Family(
         _recorded,

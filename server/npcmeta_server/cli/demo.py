@@ -48,7 +48,7 @@ def demo(
     family: str = "arena",
     json: Path | None = None,
     out: Path = Path("npcmeta-demo"),
-    minutes: float = 2.0,
+    minutes: float = 2.25,
     seed: int = 0,
 ) -> None:
     """Meta-train a small archetype, serve it, adapt NPCs from demonstrations, act, measure, export and report.
