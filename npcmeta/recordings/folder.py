@@ -95,6 +95,8 @@ def read_file(path: Path, branch_sizes: tuple[int, ...] | None = None) -> Record
     Raises:
         RecordingError: If it is of neither kind, or cannot be used.
     """
+    if path.is_dir():
+        raise RecordingError(f"{path}: a folder; expected files: name those in it that end in {' or '.join(READERS)}")
     if path.suffix == ".npz":
         return read_npz(path, branch_sizes)
     if path.suffix == ".demo":

@@ -18,6 +18,9 @@ MAX_EXAMPLES = 20_000
 """Most examples that one NPC is adapted from."""
 
 
+MAX_WEIGHT = 1e6
+
+
 class Clip(NamedTuple):
     """n consecutive examples of one character, as arrays."""
 
@@ -146,9 +149,12 @@ def _weights(message: tensor_pb2.Examples, rows: int) -> np.ndarray:
     if not message.HasField("weights"):
         return np.ones(rows, np.float32)
     values = tensors.read(message.weights, "weights", (tensor_pb2.FLOAT32,), (rows,))
-    if (values < 0).any():
-        row = int((values < 0).argmax())
-        raise _wrong("weights", f"row {row} holds {values[row]}, expected at least 0", row)
+    wrong = (values < 0) | (values > MAX_WEIGHT)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise _wrong("weights", f"row {row} holds {values[row]}, expected 0 to {MAX_WEIGHT:g}", row)
+    if not values.any():
+        raise _wrong("weights", "are all 0, expected at least one example that counts", 0)
     return values
 
 

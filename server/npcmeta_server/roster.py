@@ -121,28 +121,28 @@ class Roster:
             self.release(archetype, done.result())
 
     def _read(self, hosted: Hosted, npcs: Sequence[str]) -> dict[str, Resident | ServiceError]:
-        """Reads NPCs from the store, on its thread."""
+        """Reads NPCs from the store, on its thread; those that there are."""
         found: dict[str, Resident | ServiceError] = {}
-        for npc in npcs:
+        for npc, stored in self._store.states(npcs).items():
             try:
-                found[npc] = self._read_one(hosted, npc)
+                found[npc] = _resident(hosted, *stored)
             except ServiceError as error:
                 found[npc] = error
         return found
 
-    def _read_one(self, hosted: Hosted, npc: str) -> Resident:
-        row, revision, data = self._store.state(npc)
-        if row.archetype != hosted.archetype.name:
-            raise ServiceError(
-                "WRONG_ARCHETYPE",
-                f"npcs/{npc} belongs to archetypes/{row.archetype}, not to archetypes/{hosted.archetype.name}",
-                npc=npc,
-                archetype=row.archetype,
-            )
-        return Resident(row, revision, read_state(hosted, npc, revision, data))
-
     def _renew(self, revision: RevisionRow, state: Params) -> None:
         self._policies[revision.archetype].bank.renew(revision.npc, revision.number, state)
+
+
+def _resident(hosted: Hosted, row: NpcRow, revision: RevisionRow, data: bytes) -> Resident:
+    if row.archetype != hosted.archetype.name:
+        raise ServiceError(
+            "WRONG_ARCHETYPE",
+            f"npcs/{row.id} belongs to archetypes/{row.archetype}, not to archetypes/{hosted.archetype.name}",
+            npc=row.id,
+            archetype=row.archetype,
+        )
+    return Resident(row, revision, read_state(hosted, row.id, revision, data))
 
 
 def read_state(hosted: Hosted, npc: str, revision: RevisionRow, data: bytes) -> Params:

@@ -76,14 +76,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             "AdaptService": Adapt(roster, store, storage, adaptation, stopping),
             "AssetService": Assets(roster, store, storage, adaptation),
         }
-        grpc_address = _address(settings.host, settings.port)
-        grpc_port = GrpcPort(services, grpc_address, settings.max_message_bytes)
+        grpc_port = GrpcPort(services, _address(settings.host, settings.port), settings.max_message_bytes)
         http_port = HttpPort(services, settings.host, settings.http_port, settings.max_message_bytes)
         await http_port.start()
         cleanup.push_async_callback(http_port.stop, GRACE_SECONDS)
         await grpc_port.start()
         cleanup.push_async_callback(grpc_port.stop, GRACE_SECONDS)
         cleanup.callback(stopping.set)
+        grpc_address = _address(settings.host, grpc_port.port)
         yield Running(found, grpc_address, f"http://{_address(settings.host, http_port.port)}", adaptation)
 
 

@@ -28,6 +28,8 @@ def read(message: tensor_pb2.Tensor, what: str, kinds: tuple[int, ...], shape: t
     Raises:
         ServiceError: INVALID_TENSOR, saying what came and what was expected.
     """
+    if message.data_type == tensor_pb2.DATA_TYPE_UNSPECIFIED and not message.shape and not message.data:
+        raise _wrong(what, f"{what} is missing, or has no data_type")
     found = tuple(message.shape)
     names = " or ".join(tensor_pb2.DataType.Name(kind) for kind in kinds)
     wanted = f"{names} [{', '.join('n' if size is None else str(size) for size in shape)}]"

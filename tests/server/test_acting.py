@@ -10,6 +10,7 @@ from safetensors.numpy import load
 
 from npcmeta.archetype import Archetype
 from npcmeta_server import tensors
+from npcmeta_server.demo.host import Address
 from npcmeta_server.gen.npcmeta.v1 import act_pb2, npcs_pb2, tensor_pb2
 from tests.server.client import (
     Client,
@@ -167,6 +168,31 @@ def test_a_bad_part_fails_alone_and_says_why(client: Client, message: str) -> No
         assert re.search(message, frame.parts[0].status.message)
         assert list(frame.parts[1].revisions) == [1]
     stream.close()
+
+
+def test_a_tick_that_is_too_large_is_refused_and_the_stream_lives_on(client: Client) -> None:
+    npc = client.create("guard")
+    stream = Stream(client.acting.Act)
+    stream.ask(cast(group(0, "guard", {0: npc})))
+    many = part(0, [0] * 20_001, observations(1))
+    answer = stream.ask(tick(5, many)).tick
+    assert (answer.number, info_of(answer.parts[0].status).reason) == (5, "TOO_MANY")
+    answer = stream.ask(tick(6, *[part(0, [0], observations(1))] * 1025)).tick
+    assert {info_of(entry.status).reason for entry in answer.parts} == {"TOO_MANY"}
+    assert list(stream.ask(tick(7, part(0, [0], observations(1)))).tick.parts[0].revisions) == [1]
+    stream.close()
+    with pytest.raises(grpc.RpcError) as caught:
+        client.act_once("guard", [npc] * 20_001, observations(1))
+    assert refusal(caught.value)[:2] == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY")
+
+
+@pytest.mark.parametrize("method", ["NpcService/GetNpc", "ActService/Act", "AdaptService/AdaptOnce"])
+def test_bytes_that_are_no_message_get_an_error_of_ours(server: Address, method: str) -> None:
+    with grpc.insecure_channel(server.grpc) as channel:
+        call = channel.stream_stream(f"/npcmeta.v1.{method}")(iter([b"\x0a\xff\xff\x00\x01"]))
+        with pytest.raises(grpc.RpcError) as caught:
+            list(call)
+    assert refusal(caught.value)[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT")
 
 
 def test_an_empty_request_ends_the_stream_with_an_error(client: Client) -> None:

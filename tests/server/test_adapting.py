@@ -138,6 +138,38 @@ def test_a_retry_returns_the_commit_of_the_first_try(client: Client, archetypes:
     assert refusal(caught.value)[1] == "REQUEST_ID_REUSED"
 
 
+def test_a_retry_in_one_request_has_to_say_the_same(client: Client, archetypes: dict[str, Archetype]) -> None:
+    npc = client.create("guard")
+
+    def request(rows: int) -> adapt_pb2.AdaptOnceRequest:
+        setup = adapt_pb2.AdaptSetup(npc=npc, request_id="tuesday")
+        return adapt_pb2.AdaptOnceRequest(setup=setup, examples=[clip(archetypes["guard"].spec, rows)])
+
+    first, again = (list(client.adapting.AdaptOnce(request(5)))[-1].committed for _ in range(2))
+    assert first == again
+    with pytest.raises(grpc.RpcError) as caught:
+        list(client.adapting.AdaptOnce(request(6)))
+    assert refusal(caught.value)[1] == "REQUEST_ID_REUSED"
+    assert client.get(npc).examples == 5
+
+
+def test_a_lesson_does_not_reach_another_npc_that_got_the_same_name(
+    client: Client, archetypes: dict[str, Archetype]
+) -> None:
+    npc = client.create("guard", "reborn")
+    stream = Stream(client.adapting.Adapt)
+    setup, shown, commit = adapt_requests(npc, clip(archetypes["guard"].spec))
+    stream.ask(setup)
+    stream.ask(shown)
+    client.npcs.DeleteNpc(npcs_pb2.DeleteNpcRequest(name=npc))
+    assert client.create("painter", "reborn") == npc
+    stream.send(commit)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stream.call)
+    assert refusal(caught.value)[1] == "ETAG_MISMATCH"
+    assert list(client.act_once("painter", [npc], observations(1)).revisions) == [1]
+
+
 def broken(name: str, message: tensor_pb2.Tensor) -> tensor_pb2.Examples:
     examples = tensor_pb2.Examples(
         observations=tensors.write(observations(2)),

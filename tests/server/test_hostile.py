@@ -78,6 +78,14 @@ def test_more_examples_than_an_npc_may_have_are_refused_before_they_are_kept() -
     assert caught.value.reason == "TOO_MANY"
 
 
+def test_weights_that_count_for_nothing_or_for_everything_are_refused() -> None:
+    for weights, message in ((np.zeros(2), "are all 0"), (np.full(2, 1e38), "expected 0 to 1e")):
+        examples = clip(SPEC, 2)
+        examples.weights.CopyFrom(tensors.write(weights.astype(np.float32)))
+        with pytest.raises(ServiceError, match=message):
+            clips.read(examples, SPEC, "guard")
+
+
 def test_the_size_of_a_tensor_is_what_its_bytes_are_not_what_it_says() -> None:
     huge = tensor_pb2.Tensor(data_type=tensor_pb2.FLOAT32, shape=[1 << 60, 3], data=b"")
     with pytest.raises(ServiceError, match="holds 0 bytes"):

@@ -85,7 +85,10 @@ def test_what_was_acknowledged_survives_kill_9(folder: Path, process: tuple[subp
             assert list(client.act_once("guard", [npc], observations(1)).revisions) == [1 + found // 5]
 
 
-def test_a_stopping_server_asks_its_streams_to_reconnect(process: tuple[subprocess.Popen[bytes], Address]) -> None:
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_stopping_server_asks_its_streams_to_reconnect(
+    busy: bool, process: tuple[subprocess.Popen[bytes], Address]
+) -> None:
     server, address = process
     with grpc.insecure_channel(address.grpc) as channel:
         client = Client(channel)
@@ -94,7 +97,7 @@ def test_a_stopping_server_asks_its_streams_to_reconnect(process: tuple[subproce
         stream.ask(cast(group(0, "guard", {0: npc})))
         server.send_signal(signal.SIGTERM)
         with pytest.raises(grpc.RpcError) as caught:
-            play(stream, seconds=5)
+            play(stream, seconds=5) if busy else next(stream.call)
     assert refusal(caught.value)[:2] == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
     assert server.wait(15) == 0
 
@@ -146,6 +149,7 @@ def test_a_taken_port_a_locked_store_and_a_missing_archetype_are_said_plainly(
     assert "is another server using it" in failed_start(folder, host.free_port())
     (folder / "npcs.db").rename(folder / "other.db")
     assert f"cannot listen on 127.0.0.1:{port}: is the port taken?" in failed_start(folder, port)
+    assert "--port is 99999, expected 0" in failed_start(folder, 99999)
     (folder / "archetypes" / "guard.safetensors").write_bytes(b"garbage")
     assert "holds no archetype that can be served" in failed_start(folder, host.free_port())
 

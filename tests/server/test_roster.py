@@ -48,10 +48,11 @@ def create(store: Store, offered: Catalog, name: str) -> None:
     store.create_npc(NpcRow(name, "guard", "", 3, 1, 0, now, now, "etag"), archetype.revision, state, ANY)
 
 
-def wanted(offered: Catalog, npc: str, expected: int) -> CommitRequest:
+async def wanted(store: Store, storage: OwnerThread, offered: Catalog, npc: str) -> CommitRequest:
     archetype = offered.hosted["guard"].archetype
     state = npc_to_bytes(begin_npc(archetype, npc))
-    return CommitRequest(npc, expected, archetype.revision, 5, 0.1, state, (), (), False)
+    etag = (await storage.run(store.npc, npc)).etag
+    return CommitRequest(npc, etag, archetype.revision, 5, 0.1, state, (), (), False)
 
 
 async def acquired(roster: Roster, *npcs: str) -> list[Acting]:
@@ -73,10 +74,10 @@ def users(roster: Roster) -> int:
 
 
 async def test_a_commit_is_what_acts_from_then_on(house: tuple[Roster, Store, OwnerThread], offered: Catalog) -> None:
-    roster, _, _ = house
+    roster, *kept = house
     amy, bob = await acquired(roster, "amy", "bob")
     state = begin_npc(offered.hosted["guard"].archetype, "bob").state
-    await roster.commit(wanted(offered, "bob", 1), ANY, state)
+    await roster.commit(await wanted(*kept, offered, "bob"), ANY, state)
     assert await revisions(roster, amy, bob) == [1, 2]
     assert (bob.seed, (await acquired(roster, "bob"))[0]) == (3, bob)
 
@@ -84,10 +85,10 @@ async def test_a_commit_is_what_acts_from_then_on(house: tuple[Roster, Store, Ow
 async def test_loading_and_committing_at_the_same_time_never_leaves_an_old_state_acting(
     house: tuple[Roster, Store, OwnerThread], offered: Catalog
 ) -> None:
-    roster, _, _ = house
+    roster, *kept = house
     state = begin_npc(offered.hosted["guard"].archetype, "bob").state
     for number in range(1, 30):
-        commit = asyncio.create_task(roster.commit(wanted(offered, "bob", number), ANY, state))
+        commit = asyncio.create_task(roster.commit(await wanted(*kept, offered, "bob"), ANY, state))
         loads = [asyncio.create_task(acquired(roster, "bob")) for _ in range(3)]
         await commit
         for load in loads:
@@ -126,7 +127,7 @@ async def test_a_state_of_another_archetype_revision_is_refused_with_what_to_do(
     house: tuple[Roster, Store, OwnerThread], offered: Catalog
 ) -> None:
     roster, store, storage = house
-    old = wanted(offered, "bob", 1)._replace(archetype_revision="f" * 64)
+    old = (await wanted(store, storage, offered, "bob"))._replace(archetype_revision="f" * 64)
     await storage.run(store.commit, old, ANY)
     amy, error = await roster.acquire("guard", ["amy", "bob"])
     assert isinstance(amy, Acting)

@@ -11,6 +11,9 @@ from npcmeta_export.runtime import load_session
 from npcmeta_server.acting.state_bank import StateBank
 from npcmeta_server.catalog import Hosted
 
+RUN_BYTES = 256 << 20
+"""States that one run reads, at most; larger frames take several."""
+
 
 class Frame(NamedTuple):
     """What some NPCs see in one tick; each array has a row for each of them."""
@@ -40,9 +43,13 @@ class Policy:
         self._outputs = [entry.name for entry in self._session.get_outputs() if entry.name != "head_params"]
 
     def act(self, frames: Sequence[Frame]) -> list[Decisions]:
-        """The decisions of some frames, which are computed in one run."""
+        """The decisions of some frames, which are computed together."""
         frame = frames[0] if len(frames) == 1 else Frame(*map(np.concatenate, zip(*frames, strict=True)))
-        decided = self._run(frame)
+        size = max(1, RUN_BYTES // self.bank.bytes_per_npc)
+        runs = [
+            self._run(Frame(*(a[first : first + size] for a in frame))) for first in range(0, len(frame.rows), size)
+        ]
+        decided = runs[0] if len(runs) == 1 else Decisions(*map(np.concatenate, zip(*runs, strict=True)))
         edges = np.cumsum([len(part.rows) for part in frames])[:-1]
         return [Decisions(*parts) for parts in zip(*(np.split(array, edges) for array in decided), strict=True)]
 

@@ -96,9 +96,9 @@ class StateBank:
         return {f"state.{key}": array.take(rows, 0) for key, array in self._arrays.items()}
 
     def _write(self, row: int, revision: int, state: Params) -> None:
-        self._revisions[row] = revision
         for key, array in self._arrays.items():
             array[row] = state[key][0].numpy()
+        self._revisions[row] = revision
 
     def _take_row(self) -> int:
         if not self._free and len(self._users) < self._max_rows:

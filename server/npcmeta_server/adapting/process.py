@@ -39,7 +39,8 @@ class AdaptationProcess:
         self._number, self._closed = 0, False
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
-        self._start()
+        self._starting = asyncio.Lock()
+        self._started(*self._spawn())
 
     @property
     def pid(self) -> int | None:
@@ -73,8 +74,10 @@ class AdaptationProcess:
         self._writer.close()
 
     async def _do(self, job: Job, watch: Watch | None) -> Answer:
-        if self._process is None and not self._closed:
-            self._start()
+        async with self._starting:
+            if self._process is None and not self._closed:
+                # In a thread: starting waits until the new process has read what it is given.
+                self._started(*await asyncio.to_thread(self._spawn))
         self._number += 1
         number, done = self._number, self._loop.create_future()
         self._pending[number] = _Pending(done, watch)
@@ -97,14 +100,17 @@ class AdaptationProcess:
         except OSError as error:
             raise ServiceError(*DIED) from error
 
-    def _start(self) -> None:
+    def _spawn(self) -> tuple[BaseProcess, Connection]:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=worker.work, args=(theirs, self._files), daemon=True, name="adaptation")
         process.start()
         theirs.close()
-        self._process, self._connection = process, ours
-        threading.Thread(target=self._read, args=(process, ours), daemon=True, name="adaptation-reader").start()
+        return process, ours
+
+    def _started(self, process: BaseProcess, connection: Connection) -> None:
+        self._process, self._connection = process, connection
+        threading.Thread(target=self._read, args=(process, connection), daemon=True, name="adaptation-reader").start()
 
     def _read(self, process: BaseProcess, connection: Connection) -> None:
         """Body of the thread that takes answers until the process is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ from npcmeta.types import Action, Examples, Params
 from npcmeta_export.npc import npc_model
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Exported, ExportJob, Failed, Job, Progressed
 from npcmeta_server.clips import Clip, to_examples
+
+log = logging.getLogger(__name__)
 
 MAX_TASKS = 32
 MAX_PADDED_EXAMPLES = 20_000
@@ -51,6 +54,7 @@ def work(connection: Connection, files: Mapping[str, bytes]) -> None:
     if hasattr(os, "nice"):
         os.nice(5)  # frames come first
     torch.set_num_threads(1)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     archetypes = {name: archetype_from_bytes(data, source=name) for name, data in files.items()}
     try:
         while True:
@@ -137,9 +141,13 @@ def _answer(archetypes: Mapping[str, Archetype], batch: Sequence[Numbered], tell
             adapt(archetype, batch, tell)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
-    except Exception as error:  # the process has to outlive whatever a job does
-        for entry in batch:
-            tell(entry.number, Failed("INTERNAL", f"{type(error).__name__}: {error}"))
+    except Exception:  # the process has to outlive whatever a job does
+        if len(batch) > 1:  # only the job whose fault it was may fail
+            for entry in batch:
+                _answer(archetypes, [entry], tell)
+            return
+        log.exception("a job for npcs/%s failed", batch[0].job.npc)
+        tell(batch[0].number, Failed("INTERNAL", "the adaptation process failed; the server's log says more"))
 
 
 def _export(archetype: Archetype, job: ExportJob) -> Exported:

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 
 from npcmeta_server import names, tensors
 from npcmeta_server.acting.policy import Decisions
-from npcmeta_server.casting.group import Group, read_frame
+from npcmeta_server.casting.group import MAX_ROWS, Group, read_frame
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_pb2
 from npcmeta_server.roster import Acting, Roster
 
 MAX_GROUPS, MAX_MEMBERS, MAX_INDEX, MAX_PARTS = 256, 100_000, 999_999, 1024
+MAX_MEMBERS_AT_ONCE = 10_000
+"""In one group of a Cast; what it takes to read them must not hold up other streams."""
 
 
 class Stage:
@@ -37,8 +39,9 @@ class Stage:
 
     async def tick(self, tick: act_pb2.Tick) -> act_pb2.TickResult:
         """Decides all parts of a frame; each fails alone."""
-        if len(tick.parts) > MAX_PARTS:
-            raise ServiceError("TOO_MANY", f"{len(tick.parts)} parts, expected at most {MAX_PARTS}", limit=MAX_PARTS)
+        rows = sum(len(part.indices) for part in tick.parts)
+        if len(tick.parts) > MAX_PARTS or rows > MAX_ROWS:
+            return _refused_tick(tick, rows)
         if len(tick.parts) == 1:
             results = [await self._part(tick.parts[0], tick.number)]
         else:
@@ -84,6 +87,12 @@ class Stage:
                 "remove the group first, or use another number",
                 group=wanted.group,
             )
+        if len(wanted.members) > MAX_MEMBERS_AT_ONCE:
+            raise ServiceError(
+                "TOO_MANY",
+                f"{len(wanted.members)} members at once, expected at most {MAX_MEMBERS_AT_ONCE}; send several casts",
+                limit=MAX_MEMBERS_AT_ONCE,
+            )
         members = len(wanted.members) + sum(len(other) for other in self._groups.values())
         if members > MAX_MEMBERS:
             raise ServiceError("TOO_MANY", f"{members} members, expected at most {MAX_MEMBERS}", limit=MAX_MEMBERS)
@@ -123,6 +132,16 @@ class Stage:
         if number not in self._groups:
             raise ServiceError("GROUP_NOT_FOUND", f"the stream has no group {number}; send a Cast first", group=number)
         return self._groups[number]
+
+
+def _refused_tick(tick: act_pb2.Tick, rows: int) -> act_pb2.TickResult:
+    error = ServiceError(
+        "TOO_MANY",
+        f"a tick with {len(tick.parts)} parts of {rows} rows together, expected at most {MAX_PARTS} and {MAX_ROWS}; "
+        "send several ticks",
+    )
+    parts = [act_pb2.PartResult(group=part.group, status=error.status()) for part in tick.parts[:MAX_PARTS]]
+    return act_pb2.TickResult(number=tick.number, parts=parts)
 
 
 def _group_result(number: int, group: Group) -> act_pb2.GroupResult:

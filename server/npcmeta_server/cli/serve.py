@@ -33,6 +33,9 @@ def serve(
         bank_mebibytes: Memory for the states of acting NPCs, for each archetype.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for option, value in (("--port", port), ("--http-port", http_port)):
+        if not 0 <= value <= 65535:
+            raise ValueError(f"{option} is {value}, expected 0 (any that is free) to 65535")
     settings = Settings(archetypes, store, host, port, http_port, bank_mebibytes << 20)
     asyncio.run(_serve(settings))
 

@@ -32,6 +32,7 @@ def train(
     name: str | None = None,
     settings: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE")] = (),
     baseline: bool = True,
+    overwrite: bool = False,
 ) -> None:
     """Meta-train an archetype, and fit the baseline it is measured against with the same budget.
 
@@ -47,9 +48,12 @@ def train(
         name: The archetype's name; the folder's name if left out.
         settings: Settings of the learner, for example inner_rate=0.05 hidden=64,64 (one layer: hidden=64,).
         baseline: Fit the baseline as well.
+        overwrite: Train anew although --out holds a finished archetype; its NPCs have to be adapted again then.
     """
     console = Console()
     jobs = plan(family, out, data, learner, meta_steps, minutes, seed, split, name, settings, baseline)
+    if not overwrite and all(job.path.exists() for job in jobs):
+        raise ValueError(f"{out} holds a finished archetype already; choose another --out, or say --overwrite")
     out.mkdir(parents=True, exist_ok=True)
     notes = fit(jobs, console)
     if jobs[0].draft.learner_name == "finetune" and baseline:

@@ -5,32 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any, NoReturn
 
+import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.gen.npcmeta.v1 import (
-    act_pb2_grpc,
-    adapt_pb2_grpc,
-    archetypes_pb2_grpc,
-    assets_pb2_grpc,
-    npcs_pb2_grpc,
-)
 from npcmeta_server.ports.surface import FILES, Method, Services, methods
 
 log = logging.getLogger(__name__)
 
-REGISTER = {
-    "ArchetypeService": archetypes_pb2_grpc.add_ArchetypeServiceServicer_to_server,
-    "NpcService": npcs_pb2_grpc.add_NpcServiceServicer_to_server,
-    "ActService": act_pb2_grpc.add_ActServiceServicer_to_server,
-    "AdaptService": adapt_pb2_grpc.add_AdaptServiceServicer_to_server,
-    "AssetService": assets_pb2_grpc.add_AssetServiceServicer_to_server,
-}
+KEEPALIVE_MILLISECONDS = 20_000
+"""A client that does not answer for twice as long is gone, and what it held is free again."""
 
 
 class GrpcPort:
@@ -46,18 +35,20 @@ class GrpcPort:
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
             ("grpc.so_reuseport", 0),  # two servers on one port would share its clients between them
+            ("grpc.keepalive_time_ms", KEEPALIVE_MILLISECONDS),
+            ("grpc.keepalive_timeout_ms", KEEPALIVE_MILLISECONDS),
         ]
         self._server = grpc.aio.server(options=options)
-        for name, register in REGISTER.items():
-            own = {method.name: _handler(method) for method in methods(services) if method.service == name}
-            register(SimpleNamespace(**own), self._server)  # type: ignore[no-untyped-call]
         self._names = [service.full_name for file in FILES for service in file.services_by_name.values()]
+        for full_name in self._names:
+            own = {m.name: _handler(m) for m in methods(services) if full_name.endswith(f".{m.service}")}
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(full_name, own),))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         shown = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(shown, self._server)
         try:
-            self._server.add_insecure_port(address)
+            self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: is the port taken? ({error})") from error
 
@@ -77,25 +68,35 @@ class GrpcPort:
 
 
 def _handler(method: Method) -> Any:
-    """The method with the errors of gRPC; the generated code tells streams by the kind of function."""
-    if method.gives_stream:
+    """The method for gRPC: requests are parsed here, so that garbage gets an error of ours."""
 
-        async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            try:
-                async for response in method.answer(request):
-                    yield response
-            except Exception as error:
-                await _abort(context, error, method)
+    async def parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+        async for request in requests:
+            yield method.request.FromString(request)
 
-        return stream
-
-    async def single(request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         try:
-            return await method.answer(request)
+            async for response in method.answer(parsed(request) if method.takes_stream else parse(request)):
+                yield response
         except Exception as error:
             await _abort(context, error, method)
 
-    return single
+    async def single(request: bytes, context: grpc.aio.ServicerContext) -> Any:
+        try:
+            return await method.answer(parse(request))
+        except Exception as error:
+            await _abort(context, error, method)
+
+    parse = method.request.FromString
+    if method.takes_stream:
+        return grpc.stream_stream_rpc_method_handler(stream, response_serializer=_serialise)
+    if method.gives_stream:
+        return grpc.unary_stream_rpc_method_handler(stream, response_serializer=_serialise)
+    return grpc.unary_unary_rpc_method_handler(single, response_serializer=_serialise)
+
+
+def _serialise(message: Message) -> bytes:
+    return message.SerializeToString()
 
 
 async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: Method) -> NoReturn:
@@ -112,5 +113,11 @@ def as_service_error(error: Exception, method: Method) -> ServiceError:
     """The error for the client; of a fault of ours it hears only that there was one, and the log says which."""
     if isinstance(error, ServiceError):
         return error
+    if isinstance(error, DecodeError):
+        return ServiceError(
+            "INVALID_ARGUMENT",
+            f"{method.name} got bytes that are no {method.request.DESCRIPTOR.full_name}; make the client from this "
+            "server's .proto files",
+        )
     log.error("%s.%s failed", method.service, method.name, exc_info=error)
     return ServiceError("INTERNAL", f"{method.name} failed inside the server; its log says more")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from npcmeta_server.gen.npcmeta.v1 import act_pb2, adapt_pb2, archetypes_pb2, assets_pb2, npcs_pb2
 
@@ -26,6 +28,7 @@ class Method(NamedTuple):
     python_name: str  # for example "act_once"
     takes_stream: bool
     gives_stream: bool
+    request: type[Message]
     answer: Callable[..., Any]
 
 
@@ -45,5 +48,6 @@ def _method(service: str, described: MethodDescriptor, answers: object) -> Metho
         python_name,
         described.client_streaming,
         described.server_streaming,
+        GetMessageClass(described.input_type),
         getattr(answers, python_name),
     )

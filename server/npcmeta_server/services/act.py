@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 import numpy as np
 
 from npcmeta_server import names, tensors
-from npcmeta_server.casting.group import Deciding, read_frame
+from npcmeta_server.casting.group import MAX_ROWS, Deciding, read_frame
 from npcmeta_server.casting.stage import Stage
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_pb2
 from npcmeta_server.roster import Acting, Roster
+from npcmeta_server.services.stopping import until
 
 
 class Act:
@@ -26,9 +27,7 @@ class Act:
         """One response for each request, in order."""
         stage = Stage(self._roster)
         try:
-            async for request in requests:
-                if self._stopping.is_set():
-                    raise ServiceError("SHUTTING_DOWN", "the server is stopping; please reconnect")
+            async for request in until(self._stopping, requests):
                 kind = request.WhichOneof("request")
                 if kind == "tick":
                     yield act_pb2.ActResponse(tick=await stage.tick(request.tick))
@@ -43,16 +42,19 @@ class Act:
         """One frame of some NPCs of an archetype."""
         hosted = self._roster.hosted(names.archetype_id(request.archetype))
         archetype = hosted.archetype.name
+        if not 0 < len(request.npcs) <= MAX_ROWS:
+            raise ServiceError("TOO_MANY", f"{len(request.npcs)} npcs, expected 1 to {MAX_ROWS}", limit=MAX_ROWS)
         found = await self._roster.acquire(archetype, [names.npc_id(name) for name in request.npcs])
         try:
             mask = request.action_mask if request.HasField("action_mask") else None
             number = request.number if request.sampled else None
             frame = read_frame(hosted, _deciding(found), request.observations, mask, number)
-            if not len(frame.rows):
-                raise ServiceError("INVALID_ARGUMENT", "npcs is empty, expected at least one", field="npcs")
             decided = await self._roster.act(archetype, frame)
         finally:
             self._roster.release(archetype, found)
+        if not decided.revisions.all():
+            gone = request.npcs[int((decided.revisions == 0).argmax())]
+            raise ServiceError("NPC_NOT_FOUND", f"{gone} was deleted meanwhile", npc=gone)
         response = act_pb2.ActOnceResponse(archetype_revision=hosted.archetype.revision)
         if decided.continuous.shape[1]:
             response.continuous_actions.CopyFrom(tensors.write(decided.continuous))

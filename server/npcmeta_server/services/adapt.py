@@ -20,6 +20,7 @@ from npcmeta_server.gen.npcmeta.v1 import adapt_pb2
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.roster import Roster
 from npcmeta_server.services.npcs import checked_request_id
+from npcmeta_server.services.stopping import until
 from npcmeta_server.store import CommitRequest, NpcRow, RequestKey, RevisionRow, Store
 
 Send = Callable[[adapt_pb2.AdaptResponse], None]
@@ -46,10 +47,17 @@ class Adapt:
         self._stopping = stopping
         self._busy: set[str] = set()
 
-    async def adapt(self, requests: AsyncIterator[adapt_pb2.AdaptRequest]) -> AsyncIterator[adapt_pb2.AdaptResponse]:
-        """Setup, examples, commit; responses come as soon as there is something to say."""
+    async def adapt(
+        self, requests: AsyncIterator[adapt_pb2.AdaptRequest], content: str = ""
+    ) -> AsyncIterator[adapt_pb2.AdaptResponse]:
+        """Setup, examples, commit; responses come as soon as there is something to say.
+
+        Args:
+            requests: The stream.
+            content: A digest of what a retry has to say again; that of a stream is its setup alone.
+        """
         responses: asyncio.Queue[adapt_pb2.AdaptResponse | None] = asyncio.Queue()
-        session = asyncio.create_task(self._session(requests, responses.put_nowait))
+        session = asyncio.create_task(self._session(requests, responses.put_nowait, content))
         session.add_done_callback(lambda _: responses.put_nowait(None))
         try:
             while (response := await responses.get()) is not None:
@@ -61,18 +69,18 @@ class Adapt:
 
     async def adapt_once(self, request: adapt_pb2.AdaptOnceRequest) -> AsyncIterator[adapt_pb2.AdaptResponse]:
         """The same with everything in one request."""
-        async for response in self.adapt(_one_by_one(request)):
+        content = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        async for response in self.adapt(_one_by_one(request), content):
             yield response
 
-    async def _session(self, requests: AsyncIterator[adapt_pb2.AdaptRequest], send: Send) -> None:
-        if self._stopping.is_set():
-            raise ServiceError("SHUTTING_DOWN", "the server is stopping; please reconnect")
-        first = await anext(aiter(requests), None)
+    async def _session(self, stream: AsyncIterator[adapt_pb2.AdaptRequest], send: Send, content: str) -> None:
+        requests = until(self._stopping, stream)
+        first = await anext(requests, None)
         if first is None or first.WhichOneof("request") != "setup":
             raise ServiceError("INVALID_STREAM", "the first AdaptRequest has to be a setup")
         npc = names.npc_id(first.setup.npc)
         with self._alone(npc):
-            request = _request_key(npc, first.setup)
+            request = _request_key(npc, first.setup, content)
             if (before := await self._storage.run(self._store.committed, npc, request)) is not None:
                 send(_committed(*before))
                 return
@@ -111,7 +119,7 @@ class Adapt:
     ) -> tuple[RevisionRow, list[str]]:
         archetype = pupil.hosted.archetype
         wanted = CommitRequest(
-            pupil.row.id, pupil.row.revision, archetype.revision, adapted.examples, adapted.support_nll, adapted.data,
+            pupil.row.id, pupil.row.etag, archetype.revision, adapted.examples, adapted.support_nll, adapted.data,
             tuple((clips.to_bytes(clip), clip.examples) for clip in new), tuple((p.parent, p.id) for p in named),
             pupil.from_scratch,
         )  # fmt: skip
@@ -160,9 +168,9 @@ async def _one_by_one(request: adapt_pb2.AdaptOnceRequest) -> AsyncIterator[adap
     yield adapt_pb2.AdaptRequest(commit=adapt_pb2.Commit())
 
 
-def _request_key(npc: str, setup: adapt_pb2.AdaptSetup) -> RequestKey:
-    content = hashlib.sha256(f"{npc}:{setup.from_scratch}".encode()).hexdigest()
-    return RequestKey(checked_request_id("Adapt", setup.request_id), content)
+def _request_key(npc: str, setup: adapt_pb2.AdaptSetup, content: str) -> RequestKey:
+    said = hashlib.sha256(f"{npc}:{setup.from_scratch}:{content}".encode()).hexdigest()
+    return RequestKey(checked_request_id("Adapt", setup.request_id), said)
 
 
 def _started(pupil: Pupil) -> adapt_pb2.AdaptResponse:

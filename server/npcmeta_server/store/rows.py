@@ -51,7 +51,7 @@ class CommitRequest(NamedTuple):
     """A new revision with all that belongs to it; written in one transaction or not at all."""
 
     npc: str
-    expected_revision: int  # the revision that acts now; another one means that somebody else committed
+    expected_etag: str  # of the NPC as it was read; another one means that it was committed to, or made anew
     archetype_revision: str
     examples: int
     support_nll: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,7 +42,8 @@ class Store:
                 check_version(connection, url)
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
-            raise StoreError(f"the store {url} cannot be opened: {cause}; is another server using it?") from error
+            hint = "is another server using it?" if "locked" in str(cause) else "does its folder exist, and is it ours?"
+            raise StoreError(f"the store {url} cannot be opened: {cause}; {hint}") from error
 
     def close(self) -> None:
         """Closes the database."""
@@ -94,6 +95,17 @@ class Store:
             at = (schema.revisions.c.npc == npc) & (schema.revisions.c.number == row.revision)
             revision = connection.execute(select(schema.revisions).where(at)).mappings().one()
             return row, _revision_row(revision), revision["state"]
+
+    def states(self, npcs: Sequence[str]) -> dict[str, tuple[NpcRow, RevisionRow, bytes]]:
+        """NPCs, the revision that acts of each, and its state; those that there are."""
+        joined = schema.npcs.join(
+            schema.revisions,
+            (schema.revisions.c.npc == schema.npcs.c.id) & (schema.revisions.c.number == schema.npcs.c.revision),
+        )
+        query = select(schema.npcs, *(c.label(f"acting_{c.name}") for c in schema.revisions.c)).select_from(joined)
+        with self._transaction() as connection:
+            rows = connection.execute(query.where(schema.npcs.c.id.in_(npcs))).mappings().all()
+        return {row["id"]: (_npc_row(row), _revision_row(row, "acting_"), row["acting_state"]) for row in rows}
 
     def revisions(self, npc: str, before: int, limit: int) -> list[RevisionRow]:
         """An NPC's revisions, newest first, those with a number below `before`."""
@@ -152,8 +164,8 @@ class Store:
             if (before := _repeated(connection, request)) is not None:
                 return self._revision(connection, wanted.npc, before["number"]), before["demonstrations"]
             npc = self._npc(connection, wanted.npc)
-            if npc.revision != wanted.expected_revision:
-                raise ServiceError("ETAG_MISMATCH", f"npcs/{npc.id} was committed meanwhile; adapt it again")
+            if npc.etag != wanted.expected_etag:
+                raise ServiceError("ETAG_MISMATCH", f"npcs/{npc.id} was changed meanwhile; adapt it again")
             keys = [] if wanted.from_scratch else _source_keys(connection, npc.id, npc.revision)
             made = [_insert_demonstration(connection, npc.id, data, count) for data, count in wanted.clips]
             named = [self._demonstration_key(connection, *pair) for pair in wanted.demonstrations]
@@ -273,8 +285,8 @@ def _is_demonstration(npc: str, demonstration: str) -> Any:
 
 
 def _npc_row(row: RowMapping) -> NpcRow:
-    return NpcRow(**{**row, "seed": int(row["seed"])})
+    return NpcRow(**{field: row[field] for field in NpcRow._fields} | {"seed": int(row["seed"])})
 
 
-def _revision_row(row: RowMapping) -> RevisionRow:
-    return RevisionRow(**{field: row[field] for field in RevisionRow._fields})
+def _revision_row(row: RowMapping, prefix: str = "") -> RevisionRow:
+    return RevisionRow(**{field: row[prefix + field] for field in RevisionRow._fields})

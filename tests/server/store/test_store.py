@@ -19,8 +19,8 @@ def npc_row(name: str, archetype: str = "guard", etag: str = "first") -> NpcRow:
     return NpcRow(name, archetype, "", (1 << 64) - 1, 1, 0, now, now, etag)
 
 
-def commit_of(npc: str, expected: int = 1, **changes: object) -> CommitRequest:
-    wanted = CommitRequest(npc, expected, "abc", 5, 0.5, b"adapted", ((b"clip", 5),), (), False)
+def commit_of(store: Store, npc: str, **changes: object) -> CommitRequest:
+    wanted = CommitRequest(npc, store.npc(npc).etag, "abc", 5, 0.5, b"adapted", ((b"clip", 5),), (), False)
     return wanted._replace(**changes)
 
 
@@ -58,8 +58,15 @@ def test_pages_go_on_behind_a_name_and_know_their_archetype(store: Store) -> Non
     assert store.npcs("", "dan", 9) == []
 
 
+def test_many_are_read_at_once_and_who_is_not_there_is_left_out(store: Store) -> None:
+    store.create_npc(npc_row("amy"), "abc", STATE, ANY)
+    store.commit(commit_of(store, "bob"), ANY)
+    found = store.states(["bob", "nobody", "amy"])
+    assert found == {name: store.state(name) for name in ("amy", "bob")}
+
+
 def test_a_commit_moves_the_npc_and_keeps_its_clips(store: Store) -> None:
-    revision, clips = store.commit(commit_of("bob"), ANY)
+    revision, clips = store.commit(commit_of(store, "bob"), ANY)
     row, acting, state = store.state("bob")
     assert (revision.number, row.revision, row.examples, acting, state) == (2, 2, 5, revision, b"adapted")
     assert row.etag != "first"
@@ -70,11 +77,11 @@ def test_a_commit_moves_the_npc_and_keeps_its_clips(store: Store) -> None:
 
 
 def test_support_is_what_the_acting_revision_was_made_of(store: Store) -> None:
-    store.commit(commit_of("bob"), ANY)
+    store.commit(commit_of(store, "bob"), ANY)
     stored = store.add_demonstration("bob", b"stored", 3, ANY)
-    store.commit(commit_of("bob", 2, clips=(), demonstrations=(("bob", stored.id),)), ANY)
+    store.commit(commit_of(store, "bob", clips=(), demonstrations=(("bob", stored.id),)), ANY)
     assert store.support("bob") == [b"clip", b"stored"]
-    store.commit(commit_of("bob", 3, clips=((b"fresh", 1),), from_scratch=True), ANY)
+    store.commit(commit_of(store, "bob", clips=((b"fresh", 1),), from_scratch=True), ANY)
     assert store.support("bob") == [b"fresh"]
     store.delete_demonstration("bob", stored.id)
     assert [row.number for row in store.revisions("bob", 99, 9)] == [4, 3, 2, 1]
@@ -82,7 +89,7 @@ def test_support_is_what_the_acting_revision_was_made_of(store: Store) -> None:
 
 def test_a_commit_that_fails_leaves_nothing_behind(store: Store) -> None:
     with pytest.raises(ServiceError) as caught:
-        store.commit(commit_of("bob", demonstrations=(("bob", "no-such-clip"),)), RequestKey("Adapt:x", "1"))
+        store.commit(commit_of(store, "bob", demonstrations=(("bob", "no-such-clip"),)), RequestKey("Adapt:x", "1"))
     assert reason_of(caught) == "DEMONSTRATION_NOT_FOUND"
     assert store.demonstrations("bob", "", 9) == []
     assert (store.npc("bob").revision, len(store.revisions("bob", 99, 9))) == (1, 1)
@@ -90,11 +97,22 @@ def test_a_commit_that_fails_leaves_nothing_behind(store: Store) -> None:
 
 
 def test_of_two_commits_on_the_same_revision_the_second_is_refused(store: Store) -> None:
-    store.commit(commit_of("bob"), ANY)
+    wanted = commit_of(store, "bob")
+    store.commit(wanted, ANY)
     with pytest.raises(ServiceError) as caught:
-        store.commit(commit_of("bob"), ANY)
+        store.commit(wanted, ANY)
     assert reason_of(caught) == "ETAG_MISMATCH"
     assert store.npc("bob").revision == 2
+
+
+def test_a_commit_cannot_reach_another_npc_that_got_the_same_name(store: Store) -> None:
+    wanted = commit_of(store, "bob")
+    store.delete_npc("bob", "")
+    store.create_npc(npc_row("bob", etag="second"), "abc", STATE, ANY)
+    with pytest.raises(ServiceError) as caught:
+        store.commit(wanted, ANY)
+    assert reason_of(caught) == "ETAG_MISMATCH"
+    assert store.state("bob")[2] == STATE
 
 
 def test_repeated_requests_get_their_first_answer(store: Store) -> None:
@@ -103,18 +121,18 @@ def test_repeated_requests_get_their_first_answer(store: Store) -> None:
     again, is_new_again = store.create_npc(npc_row("eve", etag="other"), "abc", STATE, create)
     assert (first, is_new, is_new_again) == (again, True, False)
     adapt = RequestKey("Adapt:a", "1")
-    assert store.commit(commit_of("bob"), adapt) == store.commit(commit_of("bob"), adapt)
+    assert store.commit(commit_of(store, "bob"), adapt) == store.commit(commit_of(store, "bob"), adapt)
     assert store.committed("bob", adapt) is not None
     clip = RequestKey("CreateDemonstration:a", "1")
     assert store.add_demonstration("bob", b"x", 1, clip) == store.add_demonstration("bob", b"x", 1, clip)
     for key in (create, adapt, clip):
         with pytest.raises(ServiceError) as caught:
-            store.commit(commit_of("bob", 2), key._replace(digest="2"))
+            store.commit(commit_of(store, "bob"), key._replace(digest="2"))
         assert reason_of(caught) == "REQUEST_ID_REUSED"
 
 
 def test_deleting_an_npc_deletes_what_belongs_to_it_and_frees_its_name(url: str, store: Store) -> None:
-    store.commit(commit_of("bob"), ANY)
+    store.commit(commit_of(store, "bob"), ANY)
     with pytest.raises(ServiceError) as caught:
         store.delete_npc("bob", "first")
     assert reason_of(caught) == "ETAG_MISMATCH"

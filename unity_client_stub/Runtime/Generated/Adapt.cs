@@ -136,7 +136,10 @@ namespace Npcmeta.V1
         /// </summary>
         public bool FromScratch { get; set; }
 
-        /// <summary>A retry of a stream that was committed under this id returns that commit.</summary>
+        /// <summary>
+        /// A retry of a stream that was committed under this id returns that commit, whatever examples it would have brought;
+        /// AdaptOnce compares those too.
+        /// </summary>
         public string RequestId { get; set; } = "";
 
         /// <inheritdoc/>
