@@ -96,7 +96,6 @@ FAMILIES: dict[str, Family] = {
         {"meta_steps": 3000, "meta_batch": 16, "min_shots": 1, "max_shots": 20, "query_shots": 40}
         | {"optimizer": "muon", "rate": 5e-3},
         (1, 5, 20),
-        {"cnp": {"unadapted_share": 1.0}},
     ),
     "recorded": Family(
         _recorded,
