@@ -32,10 +32,16 @@ class Lesson:
         """How many examples there are so far."""
         return sum(clip.examples for clip in self._clips)
 
-    def show(self, clip: Clip) -> None:
-        """Adds a clip, and adapts to it in the background; raises TOO_MANY beyond the most of one NPC."""
+    def show(self, clip: Clip, *, more_at_once: bool = False) -> None:
+        """Adds a clip, and adapts in the background unless there is more to come at once.
+
+        Raises:
+            ServiceError: TOO_MANY, beyond the most examples of one NPC.
+        """
         clips.check_total(self.examples + clip.examples)
         self._clips.append(clip)
+        if more_at_once:
+            return
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._adapt_meanwhile())
 

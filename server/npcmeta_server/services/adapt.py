@@ -34,6 +34,7 @@ class Pupil(NamedTuple):
     known: list[Clip]  # examples that the new revision begins with
     from_scratch: bool
     request: RequestKey
+    at_once: bool  # everything is there already: adapt at the end, not as it comes
 
 
 class Adapt:
@@ -54,7 +55,8 @@ class Adapt:
 
         Args:
             requests: The stream.
-            content: A digest of what a retry has to say again; that of a stream is its setup alone.
+            content: A digest of all that is said, if it comes at once; it is then adapted to at once, and a retry has
+                to say the same.
         """
         responses: asyncio.Queue[adapt_pb2.AdaptResponse | None] = asyncio.Queue()
         session = asyncio.create_task(self._session(requests, responses.put_nowait, content))
@@ -84,7 +86,7 @@ class Adapt:
             if (before := await self._storage.run(self._store.committed, npc, request)) is not None:
                 send(_committed(*before))
                 return
-            pupil = await self._storage.run(self._read, npc, first.setup.from_scratch, request)
+            pupil = await self._storage.run(self._read, npc, first.setup.from_scratch, request, bool(content))
             send(_started(pupil))
             await self._teach(pupil, requests, send)
 
@@ -101,12 +103,12 @@ class Adapt:
                 if kind == "examples":
                     spec = pupil.hosted.archetype.spec
                     clip = clips.read(request.examples, spec, pupil.row.archetype)
-                    lesson.show(clip)
+                    lesson.show(clip, more_at_once=pupil.at_once)
                     new.append(clip)
                 elif kind == "demonstration":
                     part = names.demonstration(request.demonstration)
                     clip = await self._storage.run(self._read_demonstration, part, pupil.hosted)
-                    lesson.show(clip)
+                    lesson.show(clip, more_at_once=pupil.at_once)
                     named.append(part)
                 else:
                     raise ServiceError("INVALID_STREAM", "expected examples, a demonstration or a commit behind setup")
@@ -126,13 +128,13 @@ class Adapt:
         state = npc_from_bytes(adapted.data, archetype, source=f"npcs/{pupil.row.id}").state
         return await self._roster.commit(wanted, pupil.request, state)
 
-    def _read(self, npc: str, from_scratch: bool, request: RequestKey) -> Pupil:
+    def _read(self, npc: str, from_scratch: bool, request: RequestKey, at_once: bool) -> Pupil:
         """Reads the NPC and what it was adapted from, on the store's thread."""
         row = self._store.npc(npc)
         hosted = self._roster.hosted(row.archetype)
         data = [] if from_scratch else self._store.support(npc)
         known = [clips.from_bytes(each, hosted.archetype.spec) for each in data]
-        return Pupil(row, hosted, known, from_scratch, request)
+        return Pupil(row, hosted, known, from_scratch, request, at_once)
 
     def _read_demonstration(self, part: names.Part, hosted: Hosted) -> Clip:
         """Reads a stored clip, on the store's thread."""
