@@ -105,6 +105,9 @@ class Roster:
 
     async def _commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> tuple[RevisionRow, list[str]]:
         async with self._turn:
+            # A retry may come behind later commits: what its first try made is told, and does not act again.
+            if (before := await self._storage.run(self._store.committed, wanted.npc, request)) is not None:
+                return before
             revision, clips = await self._storage.run(self._store.commit, wanted, request)
             await self._thread.run(self._renew, revision, state)
             return revision, clips

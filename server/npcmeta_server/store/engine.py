@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy.engine import make_url
 from sqlalchemy.pool import StaticPool
 
 from npcmeta_server.store import schema
@@ -20,6 +21,8 @@ def open_engine(url: str) -> Engine:
     """Opens the database at a SQLAlchemy URL: SQLite, one server for each file, every commit on the disk."""
     if not url.startswith("sqlite:"):
         raise StoreError(f'the store is "{url.partition(":")[0]}:...", expected sqlite:///FILE')
+    if make_url(url).database in (None, "", ":memory:"):
+        raise StoreError(f'the store is "{url}", which keeps nothing; expected sqlite:///FILE')
     options: dict[str, Any] = {
         "poolclass": StaticPool,
         "connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS},
@@ -37,8 +40,13 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
-def check_version(connection: Connection, url: str) -> None:
-    """Writes the schema's version into a new database; raises StoreError if that of an old one is another."""
+def prepare(connection: Connection, url: str) -> None:
+    """Makes the tables of a new database, all or none; raises StoreError if an old one is not ours to write."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # else each table would be a transaction of its own
+    tables = inspect(connection).get_table_names()
+    if tables and schema.schema.name not in tables:
+        raise StoreError(f"the store {url} is a database of another program, it holds {tables[:3]}; use another file")
+    schema.metadata.create_all(connection)
     found = connection.execute(select(schema.schema.c.version)).scalar()
     if found is None:
         connection.execute(insert(schema.schema).values(version=schema.VERSION))

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -22,8 +22,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.store import schema
-from npcmeta_server.store.engine import StoreError, check_version, open_engine
+from npcmeta_server.store.engine import StoreError, open_engine, prepare
 from npcmeta_server.store.rows import CommitRequest, DemonstrationRow, NpcRow, RequestKey, RevisionRow
+
+R = TypeVar("R", NpcRow, RevisionRow)
 
 
 class Store:
@@ -37,9 +39,12 @@ class Store:
         """
         try:
             self._engine = open_engine(url)
-            with self._engine.begin() as connection:
-                schema.metadata.create_all(connection)
-                check_version(connection, url)
+            try:
+                with self._engine.begin() as connection:
+                    prepare(connection, url)
+            except BaseException:
+                self._engine.dispose()  # lets go of the file
+                raise
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
             hint = "is another server using it?" if "locked" in str(cause) else "does its folder exist, and is it ours?"
@@ -55,14 +60,14 @@ class Store:
         """Stores a new NPC with its unadapted state as revision 1; returns it, and whether it is new."""
         with self._transaction() as connection:
             if (before := _repeated(connection, request)) is not None:
-                return self._npc(connection, before["npc"]), False
+                return _same_life(self._npc(connection, before["npc"]), before), False
             if connection.execute(select(schema.npcs.c.id).where(schema.npcs.c.id == npc.id)).first():
                 raise ServiceError("NPC_EXISTS", f"npcs/{npc.id} exists; choose another npc_id", npc=npc.id)
             connection.execute(insert(schema.npcs).values(**npc._asdict() | {"seed": str(npc.seed)}))
             first = {"npc": npc.id, "number": 1, "archetype": npc.archetype, "archetype_revision": archetype_revision}
             first |= {"examples": 0, "support_nll": 0.0, "create_time": npc.create_time, "state": state}
             connection.execute(insert(schema.revisions).values(**first))
-            _remember(connection, request, {"npc": npc.id})
+            _remember(connection, request, {"npc": npc.id, "create_time": npc.create_time})
             return npc, True
 
     def npc(self, npc: str) -> NpcRow:
@@ -153,16 +158,19 @@ class Store:
     def support(self, npc: str) -> list[bytes]:
         """The clips that the acting revision was adapted from and that still exist, oldest first."""
         with self._transaction() as connection:
-            keys = _source_keys(connection, npc, self._npc(connection, npc).revision)
-            table = schema.demonstrations
-            query = select(table.c.data).where(table.c.key.in_(keys)).order_by(table.c.key)
+            row, table = self._npc(connection, npc), schema.demonstrations
+            at = (schema.revisions.c.npc == npc) & (schema.revisions.c.number == row.revision)
+            joined = table.join(schema.sources).join(
+                schema.revisions, schema.sources.c.revision == schema.revisions.c.key
+            )
+            query = select(table.c.data).select_from(joined).where(at).order_by(table.c.key)
             return list(connection.execute(query).scalars())
 
     def commit(self, wanted: CommitRequest, request: RequestKey) -> tuple[RevisionRow, list[str]]:
         """Writes a revision, its new clips and the NPC's pointer; returns it and the new clips' ids."""
         with self._transaction() as connection:
             if (before := _repeated(connection, request)) is not None:
-                return self._revision(connection, wanted.npc, before["number"]), before["demonstrations"]
+                return self._committed(connection, wanted.npc, before)
             npc = self._npc(connection, wanted.npc)
             if npc.etag != wanted.expected_etag:
                 raise ServiceError("ETAG_MISMATCH", f"npcs/{npc.id} was changed meanwhile; adapt it again")
@@ -171,16 +179,15 @@ class Store:
             named = [self._demonstration_key(connection, *pair) for pair in wanted.demonstrations]
             revision = _insert_revision(connection, npc, wanted, [*keys, *named, *(key for _, key in made)])
             ids = [row.id for row, _ in made]
-            _remember(connection, request, {"number": revision.number, "demonstrations": ids})
+            made_it = {"number": revision.number, "create_time": revision.create_time, "demonstrations": ids}
+            _remember(connection, request, made_it)
             return revision, ids
 
     def committed(self, npc: str, request: RequestKey) -> tuple[RevisionRow, list[str]] | None:
         """What a commit under this request id gave, if there was one."""
         with self._transaction() as connection:
             before = _repeated(connection, request)
-            if before is None:
-                return None
-            return self._revision(connection, npc, before["number"]), before["demonstrations"]
+            return None if before is None else self._committed(connection, npc, before)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -203,6 +210,9 @@ class Store:
         if row is None:
             raise ServiceError("NPC_NOT_FOUND", f"there is no npcs/{npc}/revisions/{number} any more", npc=npc)
         return _revision_row(row)
+
+    def _committed(self, connection: Connection, npc: str, before: dict[str, Any]) -> tuple[RevisionRow, list[str]]:
+        return _same_life(self._revision(connection, npc, before["number"]), before), before["demonstrations"]
 
     def _demonstration(self, connection: Connection, npc: str, demonstration: str) -> DemonstrationRow:
         columns = [schema.demonstrations.c[name] for name in DemonstrationRow._fields]
@@ -238,6 +248,13 @@ def _repeated(connection: Connection, request: RequestKey) -> dict[str, Any] | N
         )
     result: dict[str, Any] = json.loads(row["result"])
     return result
+
+
+def _same_life(found: R, before: dict[str, Any]) -> R:
+    """What a first try made, if it is that and not what a later NPC of the same name has in its place."""
+    if found.create_time != before["create_time"]:
+        raise ServiceError("NPC_NOT_FOUND", "what the first request of this request_id made was deleted since then")
+    return found
 
 
 def _remember(connection: Connection, request: RequestKey, result: dict[str, Any]) -> None:
