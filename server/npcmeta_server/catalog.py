@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from npcmeta.archetype import Archetype, ArchetypeFileError, archetype_from_bytes, begin_npc, build_learner
 from npcmeta.types import Params
+from npcmeta_export.parity import ParityError
 from npcmeta_export.policy import policy_model
 
 BASELINE = "baseline.safetensors"
@@ -72,7 +73,7 @@ def host(path: Path) -> Hosted:
     """Reads one archetype and makes its policy graph, which is checked against torch.
 
     Raises:
-        ArchetypeFileError: If the file is not an intact archetype.
+        ArchetypeFileError: If the file is not an intact archetype, or onnxruntime decides otherwise than torch.
     """
     try:
         data = path.read_bytes()
@@ -81,4 +82,7 @@ def host(path: Path) -> Hosted:
     archetype = archetype_from_bytes(data, source=str(path))
     state = begin_npc(archetype, archetype.name).state
     acting = {key: state[key] for key in build_learner(archetype).acting}
-    return Hosted(archetype, data, policy_model(archetype).SerializeToString(), acting)
+    try:
+        return Hosted(archetype, data, policy_model(archetype).SerializeToString(), acting)
+    except ParityError as error:
+        raise ArchetypeFileError(f"{path}: {error}") from error

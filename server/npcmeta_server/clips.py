@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from npcmeta.types import Action, BehaviorSpec, Examples
@@ -16,8 +17,6 @@ from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
 
 MAX_EXAMPLES = 20_000
 """Most examples that one NPC is adapted from."""
-
-
 MAX_WEIGHT = 1e6
 
 
@@ -72,16 +71,19 @@ def to_bytes(clip: Clip) -> bytes:
 
 
 def from_bytes(data: bytes, spec: BehaviorSpec) -> Clip:
-    """Reads what `to_bytes` wrote; WRONG_ARCHETYPE if it was recorded for another spec."""
-    arrays = load(data)
-    rows = len(arrays["weights"])
-    clip = Clip(
-        arrays["observations"],
-        arrays.get("continuous_actions", np.zeros((rows, 0), np.float32)),
-        arrays.get("discrete_actions", np.zeros((rows, 0), np.int64)),
-        arrays.get("action_mask", np.zeros((rows, 0), bool)),
-        arrays["weights"],
-    )
+    """Reads what `to_bytes` wrote; WRONG_ARCHETYPE if for another spec, STORE_UNAVAILABLE if it is damaged."""
+    try:
+        arrays = load(data)
+        rows = len(arrays["weights"])
+        clip = Clip(
+            arrays["observations"],
+            arrays.get("continuous_actions", np.zeros((rows, 0), np.float32)),
+            arrays.get("discrete_actions", np.zeros((rows, 0), np.int64)),
+            arrays.get("action_mask", np.zeros((rows, 0), bool)),
+            arrays["weights"],
+        )
+    except (SafetensorError, KeyError) as error:
+        raise ServiceError("STORE_UNAVAILABLE", f"the store holds a damaged demonstration: {error}") from error
     found, expected = [array.shape[1:] for array in clip], [array.shape[1:] for array in join([], spec)]
     if found != expected:
         raise ServiceError(

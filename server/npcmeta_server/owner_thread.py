@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,8 +28,14 @@ class OwnerThread:
 
     def post(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Lets a call be made behind those that wait, without waiting for it."""
-        self._executor.submit(function, *args, **kwargs)
+        self._executor.submit(function, *args, **kwargs).add_done_callback(_tell)
 
     def close(self) -> None:
         """Waits until all calls are done."""
         self._executor.shutdown()
+
+
+def _tell(done: Future[object]) -> None:
+    """Nobody waits for what was posted, so that a fault of it has to go into the log."""
+    if (error := done.exception()) is not None:
+        log.error("a call that nobody waits for failed", exc_info=error)

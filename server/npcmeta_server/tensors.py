@@ -16,6 +16,9 @@ DTYPES: dict[int, np.dtype] = {
     tensor_pb2.INT32: np.dtype("<i4"),
     tensor_pb2.BOOL: np.dtype("u1"),
 }
+MAX_SHOWN = 8
+"""Sizes of a tensor that an error shows."""
+
 CODES: dict[np.dtype, tensor_pb2.DataType] = {
     np.dtype(np.float32): tensor_pb2.FLOAT32,
     np.dtype(np.int64): tensor_pb2.INT64,
@@ -31,20 +34,24 @@ def read(message: tensor_pb2.Tensor, what: str, kinds: tuple[int, ...], shape: t
     if message.data_type == tensor_pb2.DATA_TYPE_UNSPECIFIED and not message.shape and not message.data:
         raise _wrong(what, f"{what} is missing, or has no data_type")
     found = tuple(message.shape)
+    shown = f"[{', '.join([str(size) for size in found[:MAX_SHOWN]] + ['...'] * (len(found) > MAX_SHOWN))}]"
     names = " or ".join(tensor_pb2.DataType.Name(kind) for kind in kinds)
     wanted = f"{names} [{', '.join('n' if size is None else str(size) for size in shape)}]"
     fits = len(found) == len(shape) and all(s is None or s == f for s, f in zip(shape, found, strict=True))
     if message.data_type not in kinds or not fits or any(size < 0 for size in found):
         kind = tensor_pb2.DataType.Name(message.data_type) if message.data_type in DTYPES else "no known type"
-        raise _wrong(what, f"{what} is {kind} {list(found)}, expected {wanted}")
+        raise _wrong(what, f"{what} is {kind} {shown}, expected {wanted}")
     dtype = DTYPES[message.data_type]
     expected = math.prod(found) * dtype.itemsize
     if len(message.data) != expected:
-        raise _wrong(what, f"{what} holds {len(message.data)} bytes, expected {expected} for {wanted} of {list(found)}")
+        raise _wrong(what, f"{what} holds {len(message.data)} bytes, expected {expected} for {wanted} of {shown}")
     values = np.frombuffer(message.data, dtype).reshape(found)
     if dtype.kind == "f" and not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
         raise _wrong(what, f"{what} holds NaN or infinity in row {row}, expected finite numbers", row=row)
+    if message.data_type == tensor_pb2.BOOL and (values > 1).any():
+        row, value = int(np.argwhere(values > 1)[0][0]), int(values.max())
+        raise _wrong(what, f"{what} holds {value} in row {row}, expected 0 or 1 in each byte", row=row)
     return values
 
 

@@ -23,14 +23,10 @@ class Lesson:
         """Begins with the clips that are known already; `watch` is told of every inner step."""
         self._process, self._hosted, self._npc, self._watch = process, hosted, npc, watch
         self._clips = list(known)
+        self.examples = sum(clip.examples for clip in self._clips)  # how many there are so far
         self._adapted: Adapted | None = None
         self._covered = -1  # clips behind the last result
         self._running: asyncio.Task[None] | None = None
-
-    @property
-    def examples(self) -> int:
-        """How many examples there are so far."""
-        return sum(clip.examples for clip in self._clips)
 
     def show(self, clip: Clip, *, more_at_once: bool = False) -> None:
         """Adds a clip, and adapts in the background unless there is more to come at once.
@@ -40,6 +36,7 @@ class Lesson:
         """
         clips.check_total(self.examples + clip.examples)
         self._clips.append(clip)
+        self.examples += clip.examples
         if more_at_once:
             return
         if self._running is None or self._running.done():

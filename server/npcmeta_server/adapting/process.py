@@ -91,8 +91,9 @@ class AdaptationProcess:
             raise ServiceError(*answer)
         return answer
 
-    @staticmethod
-    def _send(connection: Connection | None, number: int, job: Job) -> None:
+    def _send(self, connection: Connection | None, number: int, job: Job) -> None:
+        if number not in self._pending:
+            return  # whoever asked is gone
         try:
             if connection is None:
                 raise OSError("the process is not running")
@@ -119,7 +120,11 @@ class AdaptationProcess:
                 number, answer = connection.recv()
                 self._loop.call_soon_threadsafe(self._answered, number, answer)
         except (EOFError, OSError):
-            process.join()
+            pass
+        except Exception:
+            log.exception("the adaptation process sent what cannot be read")
+            process.kill()
+        process.join()
         try:
             self._loop.call_soon_threadsafe(self._ended, process)
         except RuntimeError:

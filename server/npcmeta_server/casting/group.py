@@ -47,6 +47,10 @@ class Group:
         """The indices in use, in order."""
         return self._indices.tolist()
 
+    def __contains__(self, index: int) -> bool:
+        """Whether an index is in use."""
+        return index in self._members
+
     def __len__(self) -> int:
         """How many members there are."""
         return len(self._members)
@@ -88,10 +92,12 @@ class Group:
         return Deciding(first, self._rows[at], self._seeds[at])
 
     def _sort(self) -> None:
-        ordered = sorted(self._members.items())
-        self._indices = np.array([index for index, _ in ordered], np.int64)
-        self._rows = np.array([acting.row for _, acting in ordered], np.int64)
-        self._seeds = np.array([acting.seed for _, acting in ordered], np.uint64)
+        count, members = len(self._members), self._members.values()
+        indices = np.fromiter(self._members, np.int64, count)
+        order = indices.argsort()
+        self._indices = indices[order]
+        self._rows = np.fromiter((acting.row for acting in members), np.int64, count)[order]
+        self._seeds = np.fromiter((acting.seed for acting in members), np.uint64, count)[order]
 
 
 def read_frame(

@@ -13,6 +13,8 @@ from npcmeta_server.gen.npcmeta.v1 import act_pb2
 from npcmeta_server.roster import Acting, Roster
 
 MAX_GROUPS, MAX_MEMBERS, MAX_INDEX, MAX_PARTS = 256, 100_000, 999_999, 1024
+MAX_CHANGES = 256
+"""Groups, and removals, that a Cast names, at most."""
 MAX_MEMBERS_AT_ONCE = 10_000
 """In one group of a Cast; what it takes to read them must not hold up other streams."""
 
@@ -33,8 +35,14 @@ class Stage:
 
     async def cast(self, cast: act_pb2.Cast) -> act_pb2.CastResult:
         """Carries out removals, then additions; each is refused alone."""
-        results = [self._removed(removal) for removal in cast.removals]
-        results += [await self._added(wanted) for wanted in cast.groups]
+        if max(len(cast.removals), len(cast.groups)) > MAX_CHANGES:
+            return _refused_cast(cast)
+        results = []
+        for removal in cast.removals:
+            results.append(self._removed(removal))
+            await asyncio.sleep(0)  # in a group of thousands each takes milliseconds, in which others have to act
+        for wanted in cast.groups:
+            results.append(await self._added(wanted))
         return act_pb2.CastResult(groups=results)
 
     async def tick(self, tick: act_pb2.Tick) -> act_pb2.TickResult:
@@ -93,7 +101,8 @@ class Stage:
                 f"{len(wanted.members)} members at once, expected at most {MAX_MEMBERS_AT_ONCE}; send several casts",
                 limit=MAX_MEMBERS_AT_ONCE,
             )
-        members = len(wanted.members) + sum(len(other) for other in self._groups.values())
+        new = len({member.index for member in wanted.members if member.index not in group})
+        members = new + sum(len(other) for other in self._groups.values())
         if members > MAX_MEMBERS:
             raise ServiceError("TOO_MANY", f"{members} members, expected at most {MAX_MEMBERS}", limit=MAX_MEMBERS)
         return group
@@ -132,6 +141,19 @@ class Stage:
         if number not in self._groups:
             raise ServiceError("GROUP_NOT_FOUND", f"the stream has no group {number}; send a Cast first", group=number)
         return self._groups[number]
+
+
+def _refused_cast(cast: act_pb2.Cast) -> act_pb2.CastResult:
+    error = ServiceError(
+        "TOO_MANY",
+        f"a cast with {len(cast.groups)} groups and {len(cast.removals)} removals, expected at most {MAX_CHANGES} of "
+        "each; name a group once, with all of its members or indices",
+        limit=MAX_CHANGES,
+    )
+    numbers = [removal.group for removal in cast.removals] + [group.group for group in cast.groups]
+    return act_pb2.CastResult(
+        groups=[act_pb2.GroupResult(group=number, status=error.status()) for number in numbers[:MAX_CHANGES]]
+    )
 
 
 def _refused_tick(tick: act_pb2.Tick, rows: int) -> act_pb2.TickResult:

@@ -120,10 +120,11 @@ class Adapt:
         self, pupil: Pupil, adapted: Adapted, new: list[Clip], named: list[names.Part]
     ) -> tuple[RevisionRow, list[str]]:
         archetype = pupil.hosted.archetype
+        # On the store's thread: it takes milliseconds, in which others have to act.
+        clip_data = await self._storage.run(lambda: tuple((clips.to_bytes(clip), clip.examples) for clip in new))
         wanted = CommitRequest(
             pupil.row.id, pupil.row.etag, archetype.revision, adapted.examples, adapted.support_nll, adapted.data,
-            tuple((clips.to_bytes(clip), clip.examples) for clip in new), tuple((p.parent, p.id) for p in named),
-            pupil.from_scratch,
+            clip_data, tuple((part.parent, part.id) for part in named), pupil.from_scratch,
         )  # fmt: skip
         state = npc_from_bytes(adapted.data, archetype, source=f"npcs/{pupil.row.id}").state
         return await self._roster.commit(wanted, pupil.request, state)

@@ -32,9 +32,10 @@ async def until(stopping: asyncio.Event, requests: AsyncIterator[R]) -> AsyncIte
                 return
             yield request
     finally:
-        for waiting in (stop, following):
-            if waiting is not None:
-                waiting.cancel()
+        waiting = [stop] if following is None else [stop, following]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def _next(iterator: AsyncIterator[R]) -> R:
