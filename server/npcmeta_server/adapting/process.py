@@ -78,6 +78,9 @@ class AdaptationProcess:
             if self._process is None and not self._closed:
                 # In a thread: starting waits until the new process has read what it is given.
                 self._started(*await asyncio.to_thread(self._spawn))
+        if self._closed:
+            self.close()  # also what was started meanwhile
+            raise ServiceError("SHUTTING_DOWN", "the server is stopping; please reconnect")
         self._number += 1
         number, done = self._number, self._loop.create_future()
         self._pending[number] = _Pending(done, watch)
