@@ -1,0 +1,50 @@
+"""Resource names: what is one and what is not."""
+
+from collections.abc import Callable
+
+import pytest
+
+from npcmeta_server import names
+from npcmeta_server.errors import ServiceError
+
+LONGEST = "a" * 63
+
+
+def test_names_are_taken_apart() -> None:
+    assert names.archetype_id("archetypes/guard") == "guard"
+    assert names.npc_id(f"npcs/{LONGEST}") == LONGEST
+    assert names.demonstration("npcs/bob/demonstrations/1f-2") == ("bob", "1f-2")
+    assert names.asset("npcs/bob/assets/ort") == ("npcs", ("bob", "ort"))
+    assert names.asset("archetypes/guard/assets/policy") == ("archetypes", ("guard", "policy"))
+    assert names.checked_id("0_a-", "npc_id") == "0_a-"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["", "/", "..", "a/b", "A", "-a", "_a", "a b", "a\n", "a\0", "ä", "١", f"{LONGEST}a", "a%2f", "a.b", "a\u200b"],
+)
+def test_an_id_is_nothing_else(wrong: str) -> None:
+    readers: list[Callable[[], object]] = [
+        lambda: names.checked_id(wrong, "npc_id"),
+        lambda: names.npc_id(f"npcs/{wrong}"),
+        lambda: names.archetype_id(f"archetypes/{wrong}"),
+        lambda: names.demonstration(f"npcs/{wrong}/demonstrations/a"),
+        lambda: names.demonstration(f"npcs/a/demonstrations/{wrong}"),
+        lambda: names.asset(f"npcs/a/assets/{wrong}"),
+    ]
+    for read in readers:
+        with pytest.raises(ServiceError, match="expected") as caught:
+            read()
+        assert caught.value.reason == "INVALID_NAME"
+
+
+@pytest.mark.parametrize("wrong", ["bob", "npc/bob", "NPCS/bob", "/npcs/bob", "npcs/bob/", "npcs//bob", " npcs/bob"])
+def test_a_name_has_its_collection(wrong: str) -> None:
+    with pytest.raises(ServiceError, match=r"expected npcs/\{id\}"):
+        names.npc_id(wrong)
+
+
+def test_an_error_shows_the_beginning_of_a_long_name() -> None:
+    with pytest.raises(ServiceError) as caught:
+        names.npc_id("npcs/" + "x" * 1_000_000)
+    assert len(caught.value.message) < 150

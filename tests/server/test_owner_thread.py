@@ -1,0 +1,42 @@
+"""A thread that owns something: calls in order, to the end, and no fault of theirs goes unheard."""
+
+import asyncio
+import logging
+import threading
+import time
+
+import pytest
+
+from npcmeta_server.owner_thread import OwnerThread
+
+
+async def test_calls_run_one_after_another_off_the_event_loop_even_if_nobody_waits_any_more() -> None:
+    thread, done = OwnerThread("it"), []
+
+    def work(number: int) -> str:
+        time.sleep(0.01)
+        done.append(number)
+        return threading.current_thread().name
+
+    tasks = [asyncio.create_task(thread.run(work, number)) for number in range(5)]
+    await asyncio.sleep(0)
+    thread.post(work, 5)
+    tasks[0].cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(ends[0], asyncio.CancelledError)
+    assert ends[1].startswith("it")  # type: ignore[union-attr]
+    thread.close()
+    assert done == [0, 1, 2, 3, 4, 5]
+
+
+async def test_a_fault_of_a_call_is_raised_where_somebody_waits_and_logged_where_nobody_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    thread = OwnerThread("it")
+    with pytest.raises(ZeroDivisionError):
+        await thread.run(lambda: 1 // 0)
+    assert not caplog.records
+    with caplog.at_level(logging.ERROR):
+        thread.post(lambda: 1 // 0)
+        thread.close()
+    assert "ZeroDivisionError" in caplog.text
