@@ -22,7 +22,7 @@ class OwnerThread:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """The result of a call. If the caller is cancelled meanwhile, the call is carried out all the same."""
+        """The result of a call. If the caller is cancelled, a call that has begun is carried out, and no other."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 

@@ -94,9 +94,8 @@ class AdaptationProcess:
             raise ServiceError(*answer)
         return answer
 
-    def _send(self, connection: Connection | None, number: int, job: Job) -> None:
-        if number not in self._pending:
-            return  # whoever asked is gone
+    @staticmethod
+    def _send(connection: Connection | None, number: int, job: Job) -> None:
         try:
             if connection is None:
                 raise OSError("the process is not running")

@@ -1,11 +1,13 @@
 """The batcher: joins what waits, gives everybody their own answer, and survives whoever leaves."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+from npcmeta_server.acting import batcher as batching
 from npcmeta_server.acting import noise
 from npcmeta_server.acting.batcher import Batcher
 from npcmeta_server.acting.policy import Decisions, Frame
@@ -66,6 +68,33 @@ async def test_who_gives_up_hurts_nobody() -> None:
     await asyncio.sleep(0)
     alone.cancel()
     assert (await batcher.act(frame(2.0))).continuous.tolist() == [[2.0]]
+    thread.close()
+
+
+async def test_who_gives_up_during_a_run_hurts_nobody_in_it_and_later_frames_wait_for_its_end() -> None:
+    policy, thread, gate = EchoPolicy(), OwnerThread("acting"), threading.Event()
+    batcher = Batcher(policy, thread)  # type: ignore[arg-type]
+    thread.post(gate.wait)
+    tasks = [asyncio.create_task(batcher.act(frame(i))) for i in range(3)]
+    await asyncio.sleep(0.01)
+    later = asyncio.create_task(batcher.act(frame(9.0)))
+    tasks[1].cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    answers = await asyncio.gather(*tasks, later, return_exceptions=True)
+    assert isinstance(answers[1], asyncio.CancelledError)
+    assert [answers[i].continuous[0, 0] for i in (0, 2, 3)] == [0, 2, 9]  # type: ignore[union-attr]
+    assert policy.runs == [3, 1]
+    thread.close()
+
+
+async def test_a_run_has_a_bound_but_for_a_single_frame_that_is_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MAX_ROWS", 4)
+    policy, thread = EchoPolicy(), OwnerThread("acting")
+    batcher = Batcher(policy, thread)  # type: ignore[arg-type]
+    answers = await asyncio.gather(*(batcher.act(frame(*range(count))) for count in (3, 1, 2, 9, 4)))
+    assert [len(answer.revisions) for answer in answers] == [3, 1, 2, 9, 4]
+    assert policy.runs == [2, 1, 1, 1]
     thread.close()
 
 

@@ -63,8 +63,9 @@ async def test_what_comes_while_the_inner_loop_runs_is_adapted_to_together(proce
         await asyncio.sleep(0)
     assert lesson.examples == 14
     process.may_go.set()
-    assert (await lesson.finish()).examples == 14
+    await asyncio.sleep(0.01)
     assert process.jobs == [5, 14]
+    assert (await lesson.finish()).examples == 14
     assert [event.examples for event in told] == [5, 14]
     assert (await lesson.finish()).examples == 14
     assert process.jobs == [5, 14]

@@ -55,6 +55,13 @@ def test_a_batch_gives_each_npc_what_it_gets_alone(scout: Archetype) -> None:
         assert (found.examples, found.support_nll) == (expected.examples, pytest.approx(expected.support_nll, abs=1e-5))
 
 
+def test_padding_counts_for_nothing_and_forbids_nothing() -> None:
+    padded = worker.pad([clip(3), clip(0), clip(1)])
+    assert padded.weight.tolist() == [[1, 1, 1], [0, 0, 0], [1, 0, 0]]
+    assert padded.action_mask[padded.weight == 0].all()
+    assert not padded.observation[padded.weight == 0].any()
+
+
 def test_every_npc_hears_of_its_own_steps_and_then_of_its_end(scout: Archetype) -> None:
     told = run(scout, jobs(30, 0))
     steps = [[answer.step for answer in told[number] if isinstance(answer, Progressed)] for number in (0, 1)]

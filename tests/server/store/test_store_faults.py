@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.store import RequestKey, Store, StoreError
+from npcmeta_server.store import RequestKey, Store, StoreError, engine
 from tests.server.store.test_store import ANY, STATE, commit_of, npc_row, reason_of
 
 
@@ -32,8 +32,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def raw(store: Store, statement: str) -> object:
-    engine: Engine = store._engine
-    with engine.begin() as connection:
+    opened: Engine = store._engine
+    with opened.begin() as connection:
         return connection.exec_driver_sql(statement).scalar()
 
 
@@ -53,6 +53,26 @@ def test_a_commit_on_a_full_disk_leaves_nothing_of_itself_and_works_when_there_i
             assert store.committed("bob", key) is None
         raw(store, "pragma max_page_count = 1000000")
         assert store.commit(wanted, key)[0].number == 3
+
+
+def test_what_is_acknowledged_is_on_the_disk_itself(path: Path) -> None:
+    with contextlib.closing(Store(url_of(path))) as store:
+        assert [raw(store, f"pragma {name}") for name in ("journal_mode", "synchronous")] == ["wal", 2]
+
+
+def test_a_database_is_made_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(table: object) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "npcs.db"
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "insert", fail)
+        with pytest.raises(KeyboardInterrupt):
+            Store(url_of(path))
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("select name from sqlite_master").fetchall() == []
+    with contextlib.closing(Store(url_of(path))) as store:
+        assert store.npcs("", "", 9) == []
 
 
 def test_a_database_of_another_program_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
