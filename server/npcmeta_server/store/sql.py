@@ -174,10 +174,19 @@ class Store:
             npc = self._npc(connection, wanted.npc)
             if npc.etag != wanted.expected_etag:
                 raise ServiceError("ETAG_MISMATCH", f"npcs/{npc.id} was changed meanwhile; adapt it again")
-            keys = [] if wanted.from_scratch else _source_keys(connection, npc.id, npc.revision)
+            keys = dict.fromkeys([] if wanted.from_scratch else _source_keys(connection, npc.id, npc.revision))
             made = [_insert_demonstration(connection, npc.id, data, count) for data, count in wanted.clips]
-            named = [self._demonstration_key(connection, *pair) for pair in wanted.demonstrations]
-            revision = _insert_revision(connection, npc, wanted, [*keys, *named, *(key for _, key in made)])
+            for pair in wanted.demonstrations:
+                key = self._demonstration_key(connection, *pair)
+                if key in keys:  # counted twice now, it would be counted once by the next adaptation
+                    raise ServiceError(
+                        "INVALID_ARGUMENT",
+                        f"npcs/{'/demonstrations/'.join(pair)} is among the examples of npcs/{npc.id} already, nothing "
+                        "was changed; name a demonstration once, or adapt from_scratch",
+                        field="demonstration",
+                    )
+                keys[key] = None
+            revision = _insert_revision(connection, npc, wanted, [*keys, *(key for _, key in made)])
             ids = [row.id for row, _ in made]
             made_it = {"number": revision.number, "create_time": revision.create_time, "demonstrations": ids}
             _remember(connection, request, made_it)
@@ -284,7 +293,7 @@ def _insert_revision(connection: Connection, npc: NpcRow, wanted: CommitRequest,
     )  # fmt: skip
     key = _inserted(connection.execute(insert(schema.revisions).values(**row._asdict(), state=wanted.state)))
     if sources:
-        links = [{"revision": key, "demonstration": source} for source in dict.fromkeys(sources)]
+        links = [{"revision": key, "demonstration": source} for source in sources]
         connection.execute(insert(schema.sources), links)
     moved = {"revision": row.number, "examples": row.examples, "update_time": row.create_time, "etag": new_etag()}
     connection.execute(update(schema.npcs).where(schema.npcs.c.id == npc.id).values(**moved))

@@ -179,6 +179,18 @@ def test_a_retry_does_not_get_what_a_later_npc_of_the_same_name_has(path: Path) 
         assert store.npc("amy").revision == 2
 
 
+def test_a_demonstration_counts_once_among_the_examples_of_a_revision(path: Path) -> None:
+    with contextlib.closing(Store(url_of(path))) as store:
+        stored = ("bob", store.add_demonstration("bob", b"stored", 3, ANY).id)
+        with pytest.raises(ServiceError, match=r"^npcs/bob/demonstrations/.* already, nothing was changed"):
+            store.commit(commit_of(store, "bob", demonstrations=(stored, stored)), ANY)
+        store.commit(commit_of(store, "bob", clips=(), demonstrations=(stored,)), ANY)
+        with pytest.raises(ServiceError, match="or adapt from_scratch"):
+            store.commit(commit_of(store, "bob", clips=(), demonstrations=(stored,)), ANY)
+        store.commit(commit_of(store, "bob", clips=(), demonstrations=(stored,), from_scratch=True), ANY)
+        assert store.support("bob") == [b"stored"]
+
+
 def test_thousands_of_clips_behind_one_revision_are_found_in_order(path: Path) -> None:
     with contextlib.closing(Store(url_of(path))) as store:
         clips = tuple((b"%d" % i, 1) for i in range(3_000))
