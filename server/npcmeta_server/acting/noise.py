@@ -34,7 +34,8 @@ def _uniform(seeds: np.ndarray, number: int, columns: int) -> np.ndarray:
         start = _mix(_mix(seeds.astype(np.uint64)) + tick * GOLDEN)
         counters = start[:, None] + np.arange(1, columns + 1, dtype=np.uint64) * GOLDEN
         mixed = _mix(counters)
-    return ((mixed >> np.uint64(11)).astype(np.float64) + 0.5) / float(1 << 53)
+    # 52 bits, not 53: the half has to fit as well, or the largest number is rounded to 1 and its Gumbel is infinite.
+    return ((mixed >> np.uint64(12)).astype(np.float64) + 0.5) / float(1 << 52)
 
 
 def _mix(z: np.ndarray) -> np.ndarray:

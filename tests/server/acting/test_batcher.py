@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from npcmeta_server.acting import batcher as batching
-from npcmeta_server.acting import noise
 from npcmeta_server.acting.batcher import Batcher
 from npcmeta_server.acting.policy import Decisions, Frame
 from npcmeta_server.owner_thread import OwnerThread
@@ -96,28 +95,3 @@ async def test_a_run_has_a_bound_but_for_a_single_frame_that_is_larger(monkeypat
     assert [len(answer.revisions) for answer in answers] == [3, 1, 2, 9, 4]
     assert policy.runs == [2, 1, 1, 1]
     thread.close()
-
-
-def test_noise_is_that_of_the_seed_and_the_tick() -> None:
-    seeds = np.array([1, 2, (1 << 64) - 1], np.uint64)
-    first = noise.draw(seeds, 5, 2, 3)
-    assert first.shape == (3, 5)
-    np.testing.assert_array_equal(noise.draw(seeds[1:], 5, 2, 3), first[1:])
-    for other in (noise.draw(seeds, 6, 2, 3), noise.draw(seeds + np.uint64(10), 5, 2, 3)):
-        assert not np.isin(other, first).any()
-    assert noise.draw(seeds, (1 << 64) - 1, 0, 3).shape == (3, 3)
-
-
-@pytest.mark.parametrize("axis", ["seeds", "ticks"])
-def test_noise_is_standard_normal_and_standard_gumbel(axis: str) -> None:
-    count = 20_000
-    if axis == "seeds":
-        drawn = noise.draw(np.arange(count, dtype=np.uint64), 3, 1, 1)
-    else:
-        drawn = np.concatenate([noise.draw(np.array([3], np.uint64), tick, 1, 1) for tick in range(count)])
-    normal, gumbel = drawn.T
-    assert abs(normal.mean()) < 0.03
-    assert abs(normal.std() - 1) < 0.03
-    assert abs(gumbel.mean() - np.euler_gamma) < 0.04
-    assert abs(gumbel.std() - np.pi / 6**0.5) < 0.04
-    assert abs(np.corrcoef(normal, gumbel)[0, 1]) < 0.03
