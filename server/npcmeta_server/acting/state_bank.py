@@ -7,8 +7,6 @@ import numpy as np
 from npcmeta.types import Params
 from npcmeta_server.errors import ServiceError
 
-FIRST_ROWS = 256
-
 
 class StateBank:
     """Rows of acting state of one archetype revision; a cache of what the store holds.
@@ -20,11 +18,13 @@ class StateBank:
 
     def __init__(self, example: Params, max_bytes: int) -> None:
         """Makes a bank for states shaped like `example` (with a task axis of 1) that takes at most `max_bytes`."""
-        self._arrays = {key: np.zeros((0, *value.shape[1:]), value.numpy().dtype) for key, value in example.items()}
         self.bytes_per_npc = sum(value.numpy().nbytes for value in example.values())
-        self._max_rows = max(1, max_bytes // max(1, self.bytes_per_npc))
-        self._revisions, self._seeds = np.zeros(0, np.int64), np.zeros(0, np.uint64)
-        self._users = np.zeros(0, np.int64)
+        rows = max(1, max_bytes // max(1, self.bytes_per_npc))
+        # Zeros take memory only where something was written: an empty bank is small, and a full one was never copied.
+        self._arrays = {key: np.zeros((rows, *value.shape[1:]), value.numpy().dtype) for key, value in example.items()}
+        self._revisions, self._seeds = np.zeros(rows, np.int64), np.zeros(rows, np.uint64)
+        self._users = np.zeros(rows, np.int64)
+        self._begun = 0  # rows from here on have never been used
         self._free: list[int] = []
         self._row_of: dict[str, int] = {}
         self._idle: dict[str, int] = {}
@@ -101,26 +101,16 @@ class StateBank:
         self._revisions[row] = revision
 
     def _take_row(self) -> int:
-        if not self._free and len(self._users) < self._max_rows:
-            self._grow()
+        if not self._free and self._begun < len(self._users):
+            self._begun += 1  # NPCs that come one after another lie one behind another
+            return self._begun - 1
         if not self._free and self._idle:
             self.remove(next(iter(self._idle)))
         if not self._free:
             raise ServiceError(
                 "TOO_MANY",
-                f"{self._max_rows} NPCs of this archetype are acting, which is all that fit in memory; remove some "
+                f"{len(self._users)} NPCs of this archetype are acting, which is all that fit in memory; remove some "
                 "from their casts, or serve with a larger --bank-mebibytes",
-                limit=self._max_rows,
+                limit=len(self._users),
             )
         return self._free.pop()
-
-    def _grow(self) -> None:
-        size = len(self._users)
-        more = min(max(FIRST_ROWS, size), self._max_rows - size)
-        grown = {key: np.zeros((more, *array.shape[1:]), array.dtype) for key, array in self._arrays.items()}
-        self._arrays = {key: np.concatenate([array, grown[key]]) for key, array in self._arrays.items()}
-        self._revisions = np.concatenate([self._revisions, np.zeros(more, np.int64)])
-        self._seeds = np.concatenate([self._seeds, np.zeros(more, np.uint64)])
-        self._users = np.concatenate([self._users, np.zeros(more, np.int64)])
-        # The last of the list is taken first: NPCs that come one after another lie one behind another.
-        self._free = list(range(size + more - 1, size - 1, -1))

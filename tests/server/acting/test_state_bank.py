@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from npcmeta_server.acting.state_bank import FIRST_ROWS, StateBank
+from npcmeta_server.acting.state_bank import StateBank
 from npcmeta_server.errors import ServiceError
 
 EXAMPLE = {"sum": torch.zeros(1, 3), "count": torch.zeros(1, 1)}
@@ -49,14 +49,16 @@ def test_a_new_revision_acts_from_the_same_row() -> None:
     assert "nobody" not in bank
 
 
-def test_growing_keeps_everybody_where_they_are() -> None:
+def test_thousands_more_leave_everybody_where_they_are_and_nothing_is_copied_for_them() -> None:
     bank = filled(2)
-    rows = bank.acquire("npc-0"), bank.acquire("npc-1")
-    for i in range(2, 3 * FIRST_ROWS):
+    rows = np.array([bank.acquire("npc-0"), bank.acquire("npc-1")])
+    before = bank.gather(rows)["state.sum"]
+    for i in range(2, 10_000):
         bank.put(f"npc-{i}", 1, i, state(float(i)))
-    assert (bank.acquire("npc-0"), bank.acquire("npc-1")) == rows
+    assert np.shares_memory(bank.gather(rows)["state.sum"], before)
+    assert [bank.acquire("npc-0"), bank.acquire("npc-1")] == rows.tolist()
     assert seen(bank, *rows) == [0, 1]
-    assert len(bank) == 3 * FIRST_ROWS
+    assert len(bank) == 10_000
 
 
 def test_the_longest_idle_gives_way_and_who_acts_stays() -> None:
