@@ -82,9 +82,12 @@ def from_bytes(data: bytes, spec: BehaviorSpec) -> Clip:
             arrays.get("action_mask", np.zeros((rows, 0), bool)),
             arrays["weights"],
         )
-    except (SafetensorError, KeyError) as error:
+    except (SafetensorError, KeyError, TypeError) as error:  # the last: a number for an array
         raise ServiceError("STORE_UNAVAILABLE", f"the store holds a damaged demonstration: {error}") from error
-    found, expected = [array.shape[1:] for array in clip], [array.shape[1:] for array in join([], spec)]
+    empty = join([], spec)
+    if any(a.dtype != b.dtype or a.shape[:1] != (rows,) for a, b in zip(clip, empty, strict=True)):
+        raise ServiceError("STORE_UNAVAILABLE", "the store holds a damaged demonstration: its arrays do not fit")
+    found, expected = [array.shape[1:] for array in clip], [array.shape[1:] for array in empty]
     if found != expected:
         raise ServiceError(
             "WRONG_ARCHETYPE",
