@@ -17,13 +17,23 @@ class StateBank:
     """
 
     def __init__(self, example: Params, max_bytes: int) -> None:
-        """Makes a bank for states shaped like `example` (with a task axis of 1) that takes at most `max_bytes`."""
+        """Makes a bank for states shaped like `example` (with a task axis of 1) that takes at most `max_bytes`.
+
+        Raises:
+            ValueError: If the machine cannot promise that much memory.
+        """
         self.bytes_per_npc = sum(value.numpy().nbytes for value in example.values())
         rows = max(1, max_bytes // max(1, self.bytes_per_npc))
-        # Zeros take memory only where something was written: an empty bank is small, and a full one was never copied.
-        self._arrays = {key: np.zeros((rows, *value.shape[1:]), value.numpy().dtype) for key, value in example.items()}
-        self._revisions, self._seeds = np.zeros(rows, np.int64), np.zeros(rows, np.uint64)
-        self._users = np.zeros(rows, np.int64)
+        try:
+            # Zeros take memory only where something was written: an empty bank is small, and a full one is not copied.
+            self._arrays = {k: np.zeros((rows, *value.shape[1:]), value.numpy().dtype) for k, value in example.items()}
+            self._revisions, self._seeds = np.zeros(rows, np.int64), np.zeros(rows, np.uint64)
+            self._users = np.zeros(rows, np.int64)
+        except (MemoryError, ValueError) as error:
+            raise ValueError(
+                f"a bank of {max_bytes >> 20} MiB is more than this machine can promise ({error}); "
+                "serve with a smaller --bank-mebibytes"
+            ) from error
         self._begun = 0  # rows from here on have never been used
         self._free: list[int] = []
         self._row_of: dict[str, int] = {}

@@ -61,6 +61,12 @@ def test_thousands_more_leave_everybody_where_they_are_and_nothing_is_copied_for
     assert len(bank) == 10_000
 
 
+@pytest.mark.parametrize("max_bytes", [1 << 60, 1 << 80])
+def test_a_bank_that_no_machine_can_hold_is_refused_with_what_to_do(max_bytes: int) -> None:
+    with pytest.raises(ValueError, match="serve with a smaller --bank-mebibytes"):
+        StateBank(EXAMPLE, max_bytes)
+
+
 def test_the_longest_idle_gives_way_and_who_acts_stays() -> None:
     bank = filled(4, max_bytes=4 * 16)
     row = bank.acquire("npc-0")
