@@ -33,7 +33,7 @@ def open_engine(url: str) -> Engine:
     def set_up(connection: Any, record: Any) -> None:
         cursor = connection.cursor()
         # Exclusive: one server for each file. Full: a commit that was answered is on the disk.
-        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in ("locking_mode=EXCLUSIVE", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -42,13 +42,17 @@ def open_engine(url: str) -> Engine:
 
 def prepare(connection: Connection, url: str) -> None:
     """Makes the tables of a new database, all or none; raises StoreError if an old one is not ours to write."""
+    there = {*inspect(connection).get_table_names(), *inspect(connection).get_view_names()}
+    if there and not there.issuperset({schema.schema.name, schema.npcs.name}):
+        shown = sorted(there)[:3]
+        raise StoreError(f"the store {url} is a database of another program, it holds {shown}; use another file")
+    # Not before: it writes to the file.
+    if connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar() != "wal":
+        raise StoreError(f'the store is "{url}", which SQLite does not keep in a file of its own; use sqlite:///FILE')
     connection.exec_driver_sql("BEGIN IMMEDIATE")  # else each table would be a transaction of its own
-    tables = inspect(connection).get_table_names()
-    if tables and schema.schema.name not in tables:
-        raise StoreError(f"the store {url} is a database of another program, it holds {tables[:3]}; use another file")
-    schema.metadata.create_all(connection)
-    found = connection.execute(select(schema.schema.c.version)).scalar()
-    if found is None:
+    if not there:
+        schema.metadata.create_all(connection)
         connection.execute(insert(schema.schema).values(version=schema.VERSION))
-    elif found != schema.VERSION:
+    found = connection.execute(select(schema.schema.c.version)).scalar()
+    if found != schema.VERSION:
         raise StoreError(f"the store {url} has schema version {found}, expected {schema.VERSION}; use its own npcmeta")

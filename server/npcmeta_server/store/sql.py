@@ -45,7 +45,7 @@ class Store:
             except BaseException:
                 self._engine.dispose()  # lets go of the file
                 raise
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, ValueError) as error:  # the latter: an option of the URL that cannot be read
             cause = getattr(error, "orig", None) or error
             hint = "is another server using it?" if "locked" in str(cause) else "does its folder exist, and is it ours?"
             raise StoreError(f"the store {url} cannot be opened: {cause}; {hint}") from error

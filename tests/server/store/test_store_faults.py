@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,19 +76,61 @@ def test_a_database_is_made_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch
         assert store.npcs("", "", 9) == []
 
 
-def test_a_database_of_another_program_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(tmp_path / "saves.db")) as saves, saves:
-        saves.execute("create table saves (game)")
-    with pytest.raises(StoreError, match=r"database of another program, it holds \['saves'\]"):
-        Store(url_of(tmp_path / "saves.db"))
-    with contextlib.closing(sqlite3.connect(tmp_path / "saves.db")) as saves:
-        assert saves.execute("select name from sqlite_master").fetchall() == [("saves",)]
+FOREIGN = [
+    "create table saves (game)",
+    "create view saves as select 1",
+    "create table schema (version integer)",
+    "create table schema (version integer); insert into schema values (1); create table saves (game)",
+    "create table schema (something_else); create table saves (game)",
+]
+
+
+@pytest.mark.parametrize("script", FOREIGN)
+def test_a_database_of_another_program_is_refused_and_stays_as_it_is_to_the_byte(tmp_path: Path, script: str) -> None:
+    path = tmp_path / "saves.db"
+    with contextlib.closing(sqlite3.connect(path)) as saves, saves:
+        saves.executescript(script)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"database of another program, it holds \['s"):
+        Store(url_of(path))
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["saves.db"]
+
+
+def test_of_servers_that_start_at_once_on_a_new_file_one_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = url_of(tmp_path / "npcs.db")
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.3)
+
+    def start() -> Store | None:
+        with contextlib.suppress(StoreError):
+            return Store(url)
+        return None
+
+    with ThreadPoolExecutor(3) as threads:
+        opened = [store for store in threads.map(lambda _: start(), range(3)) if store is not None]
+    assert len(opened) == 1
+    assert opened[0].create_npc(npc_row("bob"), "abc", STATE, ANY)[1]
+    opened[0].close()
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
 def test_a_store_that_would_keep_nothing_is_refused(url: str) -> None:
     with pytest.raises(StoreError, match="keeps nothing"):
         Store(url)
+
+
+@pytest.mark.parametrize("name", ["file::memory:?", "file:?", "file:npcs?mode=memory&"])
+def test_memory_under_another_name_is_refused_too(name: str) -> None:
+    with pytest.raises(StoreError, match="does not keep in a file"):
+        Store(f"sqlite:///{name}uri=true")
+
+
+@pytest.mark.parametrize("wrong", ["sqlite:npcs.db", "sqlite://host/npcs.db", "sqlite:///npcs.db?timeout=soon", ""])
+def test_a_url_that_cannot_be_read_is_refused(wrong: str) -> None:
+    with pytest.raises(StoreError, match="the store"):
+        Store(wrong)
 
 
 def test_a_store_that_cannot_be_written_is_refused_when_it_is_opened(path: Path) -> None:
