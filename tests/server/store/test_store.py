@@ -96,6 +96,65 @@ def test_a_commit_that_fails_leaves_nothing_behind(store: Store) -> None:
     assert store.committed("bob", RequestKey("Adapt:x", "1")) is None
 
 
+def test_a_commit_may_learn_from_anothers_clips_and_loses_them_with_their_owner(store: Store) -> None:
+    store.create_npc(npc_row("amy"), "abc", STATE, ANY)
+    lent = store.add_demonstration("amy", b"lent", 3, ANY)
+    store.commit(commit_of(store, "bob", demonstrations=(("amy", lent.id),)), ANY)
+    assert store.support("bob") == [b"lent", b"clip"]
+    store.delete_npc("amy", "")
+    assert store.support("bob") == [b"clip"]
+    assert store.state("bob")[2] == b"adapted"
+
+
+def test_clips_come_in_pages_oldest_first_and_without_their_data(store: Store) -> None:
+    made = [store.add_demonstration("bob", b"%d" % i, i, ANY) for i in range(5)]
+    assert store.demonstrations("bob", "", 2) == made[:2]
+    assert store.demonstrations("bob", made[1].id, 9) == made[2:]
+    store.delete_demonstration("bob", made[1].id)
+    assert store.demonstrations("bob", made[1].id, 9) == made[2:]
+    with pytest.raises(ServiceError) as caught:
+        store.delete_demonstration("bob", made[1].id)
+    assert reason_of(caught) == "DEMONSTRATION_NOT_FOUND"
+
+
+def test_revisions_come_in_pages_newest_first(store: Store) -> None:
+    for _ in range(4):
+        store.commit(commit_of(store, "bob"), ANY)
+    assert [row.number for row in store.revisions("bob", 1 << 62, 2)] == [5, 4]
+    assert [row.number for row in store.revisions("bob", 4, 9)] == [3, 2, 1]
+    assert store.revisions("bob", 1, 9) == []
+
+
+def test_a_repeated_clip_that_was_deleted_meanwhile_is_not_made_again(store: Store) -> None:
+    key = RequestKey("CreateDemonstration:a", "1")
+    made = store.add_demonstration("bob", b"x", 1, key)
+    store.delete_demonstration("bob", made.id)
+    with pytest.raises(ServiceError) as caught:
+        store.add_demonstration("bob", b"x", 1, key)
+    assert reason_of(caught) == "DEMONSTRATION_NOT_FOUND"
+    assert store.demonstrations("bob", "", 9) == []
+
+
+def test_a_request_that_failed_may_be_sent_again_with_the_same_id(store: Store) -> None:
+    create, adapt = RequestKey("CreateNpc:b", "1"), RequestKey("Adapt:b", "1")
+    stale = commit_of(store, "bob", expected_etag="stale")
+    for fails in (lambda: store.create_npc(npc_row("bob"), "abc", STATE, create), lambda: store.commit(stale, adapt)):
+        with pytest.raises(ServiceError):
+            fails()
+    assert store.create_npc(npc_row("eve"), "abc", STATE, create)[1]
+    assert store.commit(commit_of(store, "bob"), adapt)[0].number == 2
+
+
+def test_numbers_and_names_beyond_all_bounds_find_nothing(store: Store) -> None:
+    for name in ("", "BOB", "bob'; drop table npcs; --", "b\0b", "b" * 100_000, "%", "bo_"):
+        with pytest.raises(ServiceError) as caught:
+            store.state(name)
+        assert reason_of(caught) == "NPC_NOT_FOUND"
+        assert store.states([name]) == {}
+    assert store.states([]) == {}
+    assert store.npcs("b%", "", 9) == []
+
+
 def test_of_two_commits_on_the_same_revision_the_second_is_refused(store: Store) -> None:
     wanted = commit_of(store, "bob")
     store.commit(wanted, ANY)
