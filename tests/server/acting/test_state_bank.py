@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from npcmeta_server.acting.state_bank import StateBank
 from npcmeta_server.errors import ServiceError
@@ -117,3 +120,80 @@ def test_a_deleted_name_that_comes_back_is_another_npc() -> None:
     bank.release(["npc-0"], [old])
     assert seen(bank, new) == [6]
     assert bank.acquire("npc-0") == new
+
+
+NAMES = st.sampled_from("abcdefg")
+ROWS = 4
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """A bank of four rows under calls in any order, and a plain model of what it has to hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bank = StateBank(EXAMPLE, ROWS * 16)
+        self.resident: dict[str, tuple[float, int]] = {}  # value and revision
+        self.idle: list[str] = []  # the longest idle first
+        self.held: list[tuple[str, int, bool]] = []  # name, row, and whether it lives
+        self.calls = 0
+
+    @rule(name=NAMES)
+    def put(self, name: str) -> None:
+        if name in self.resident:
+            return
+        self.calls += 1
+        rows = {row for _, row, _ in self.held}
+        if len(rows) == ROWS:
+            with pytest.raises(ServiceError):
+                self.bank.put(name, self.calls, 0, state(0.0))
+            return
+        if len(rows) + len(self.idle) == ROWS:
+            del self.resident[self.idle.pop(0)]
+        self.bank.put(name, self.calls, self.calls, state(float(self.calls)))
+        self.resident[name] = float(self.calls), self.calls
+        self.idle.append(name)
+
+    @rule(name=NAMES)
+    def renew(self, name: str) -> None:
+        self.calls += 1
+        self.bank.renew(name, self.calls, state(float(self.calls)))
+        if name in self.resident:
+            self.resident[name] = float(self.calls), self.calls
+
+    @rule(name=NAMES)
+    def acquire(self, name: str) -> None:
+        row = self.bank.acquire(name)
+        assert (row is not None) == (name in self.resident)
+        if row is not None:
+            self.held.append((name, row, True))
+            self.idle = [other for other in self.idle if other != name]
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        name, row, lives = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
+        self.bank.release([name], [row])
+        if lives and not any(other == row for _, other, _ in self.held):
+            self.idle.append(name)
+
+    @rule(name=NAMES)
+    def remove(self, name: str) -> None:
+        self.bank.remove(name)
+        self.resident.pop(name, None)
+        self.idle = [other for other in self.idle if other != name]
+        self.held = [(other, row, lives and other != name) for other, row, lives in self.held]
+
+    @invariant()
+    def the_bank_holds_what_the_model_holds(self) -> None:
+        assert len(self.bank) == len(self.resident)
+        assert all(name in self.bank for name in self.resident)
+        for name, row, lives in self.held:
+            value, revision = self.resident[name] if lives else (None, 0)
+            assert self.bank.revisions(np.array([row])).tolist() == [revision]
+            assert value is None or seen(self.bank, row) == [value]
+        owners = {(row, name if lives else None) for name, row, lives in self.held}
+        assert len(owners) == len({row for row, _ in owners})
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
