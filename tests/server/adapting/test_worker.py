@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from npcmeta.archetype import Archetype, begin_npc, npc_from_bytes, save_archetype
+from npcmeta.archetype import Archetype, begin_npc, build_learner, npc_from_bytes, save_archetype
 from npcmeta_export.runtime import load_session
 from npcmeta_server.adapting import worker
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, ExportJob, Failed, Progressed
@@ -18,7 +20,7 @@ from npcmeta_server.clips import Clip, read
 from npcmeta_server.errors import ServiceError
 from tests import toys
 from tests.server import client
-from tests.server.conftest import save
+from tests.server.conftest import ARCHETYPES, save
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,49 @@ def test_a_batch_gives_each_npc_what_it_gets_alone(scout: Archetype) -> None:
         assert (found.examples, found.support_nll) == (expected.examples, pytest.approx(expected.support_nll, abs=1e-5))
 
 
+def weighted(kind: str, rows: int, seed: int) -> Clip:
+    """A clip with choices that were forbidden, and examples that count more than others or not at all."""
+    shown = toys.draw_task(kind, 1, rows, seed=seed).support
+    weights = np.random.default_rng(seed).choice([0, 0.3, 1, 5], rows).astype(np.float32)
+    tensors = (shown.observation, *shown.action, shown.action_mask)
+    return Clip(*(tensor[0].numpy() for tensor in tensors), weights)
+
+
+@pytest.mark.parametrize("name", ARCHETYPES)
+def test_clips_of_any_length_weight_and_mask_are_adapted_to_together_as_alone(name: str, tmp_path: Path) -> None:
+    archetype, kind = save(name, tmp_path), ARCHETYPES[name][1]
+    learner = build_learner(archetype)
+    batch = [Numbered(i, AdaptJob(name, f"npc-{i}", i, weighted(kind, rows, i))) for i, rows in enumerate((1, 60, 9))]
+    together = run(archetype, batch)
+    for entry in batch:
+        *found, end = together[entry.number]
+        *expected, end_alone = run(archetype, [entry])[entry.number]
+        assert isinstance(end, Adapted)
+        assert isinstance(end_alone, Adapted)
+        states = [npc_from_bytes(answer.data, archetype, source="npc").state for answer in (end, end_alone)]
+        toys.assert_close(*states, 1e-5)
+        np.testing.assert_allclose(np.array(found), np.array(expected), rtol=1e-5, atol=1e-5)
+        steps = int(learner.num_steps(worker.pad([entry.job.clip]).weight.sum(-1)))  # type: ignore[union-attr]
+        assert [(event.step, event.steps) for event in found] == [  # type: ignore[union-attr]
+            (step, steps) for step in range(steps + 1)
+        ]
+
+
+def test_an_npc_that_leaves_the_finite_numbers_takes_nobody_along(scout: Archetype) -> None:
+    batch = jobs(20, 4, 30)
+    broken = batch[1].job.clip._replace(observations=np.full((4, 3), np.nan, np.float32))  # type: ignore[union-attr]
+    batch[1] = Numbered(1, batch[1].job._replace(clip=broken))  # type: ignore[arg-type]
+    told = run(scout, batch)
+    end = told[1][-1]
+    assert isinstance(end, Failed)
+    assert (end.reason, "npc-1" in end.message) == ("ADAPTATION_DIVERGED", True)
+    for number in (0, 2):
+        found, expected = told[number][-1], run(scout, [batch[number]])[number][-1]
+        assert isinstance(found, Adapted)
+        assert isinstance(expected, Adapted)
+        assert found.support_nll == pytest.approx(expected.support_nll, abs=1e-5)
+
+
 def test_padding_counts_for_nothing_and_forbids_nothing() -> None:
     padded = worker.pad([clip(3), clip(0), clip(1)])
     assert padded.weight.tolist() == [[1, 1, 1], [0, 0, 0], [1, 0, 0]]
@@ -81,6 +126,31 @@ def test_batches_join_the_same_archetype_within_bounds_and_lose_nobody() -> None
     long = clip(10)._replace(weights=np.ones(worker.MAX_PADDED_EXAMPLES // 2, np.float32))
     bulky = [Numbered(i, AdaptJob("scout", "x", 0, long)) for i in range(3)]
     assert [len(batch) for batch in worker.batches(bulky)] == [2, 1]
+
+
+LENGTHS = st.sampled_from([0, 1, 10, 700, 5_000, worker.MAX_PADDED_EXAMPLES])
+WAITING = st.lists(st.tuples(st.sampled_from(["scout", "guard", "export"]), LENGTHS), max_size=50)
+
+
+@settings(deadline=None)
+@given(WAITING)
+def test_whatever_waits_is_done_once_in_order_and_within_bounds(wanted: list[tuple[str, int]]) -> None:
+    empty = clip(0)
+    waiting = [
+        Numbered(i, ExportJob("scout", "x", b""))
+        if what == "export"
+        else Numbered(i, AdaptJob(what, "x", 0, empty._replace(weights=np.ones(length, np.float32))))
+        for i, (what, length) in enumerate(wanted)
+    ]
+    batches = list(worker.batches(waiting))
+    assert sorted(entry.number for batch in batches for entry in batch) == list(range(len(waiting)))
+    assert [batch[0].number for batch in batches] == sorted(batch[0].number for batch in batches)
+    for batch in batches:
+        assert [entry.number for entry in batch] == sorted(entry.number for entry in batch)
+        assert len({wanted[entry.number][0] for entry in batch}) == 1
+        assert len(batch) <= (1 if isinstance(batch[0].job, ExportJob) else worker.MAX_TASKS)
+        longest = max(wanted[entry.number][1] for entry in batch)
+        assert len(batch) == 1 or longest * len(batch) <= worker.MAX_PADDED_EXAMPLES
 
 
 def test_a_state_that_is_not_finite_is_refused(scout: Archetype) -> None:
