@@ -123,6 +123,74 @@ async def test_who_was_deleted_acts_no_more_and_cannot_be_acquired(house: tuple[
     assert error.reason == "NPC_NOT_FOUND"
 
 
+async def test_deleting_while_somebody_loads_leaves_no_row_and_nobody_acting(
+    house: tuple[Roster, Store, OwnerThread], offered: Catalog
+) -> None:
+    roster, store, storage = house
+    for turns in range(10):
+        loading = asyncio.create_task(roster.acquire("guard", ["bob", "amy"]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await roster.delete("bob", "")
+        bob, amy = await loading
+        assert isinstance(amy, Acting)
+        if isinstance(bob, Acting):
+            assert await revisions(roster, bob, amy) == [0, 1]
+        else:
+            assert bob.reason == "NPC_NOT_FOUND"
+        roster.release("guard", [bob, amy])
+        await storage.run(create, store, offered, "bob")
+        [reborn] = await acquired(roster, "bob")
+        assert await revisions(roster, reborn) == [1]
+        roster.release("guard", [reborn])
+    assert await roster._thread.run(users, roster) == 0
+
+
+async def test_who_gives_up_on_a_delete_has_deleted(house: tuple[Roster, Store, OwnerThread]) -> None:
+    roster, store, storage = house
+    [bob] = await acquired(roster, "bob")
+    deleting = asyncio.create_task(roster.delete("bob", ""))
+    await asyncio.sleep(0)
+    deleting.cancel()
+    await asyncio.gather(deleting, return_exceptions=True)
+    [error] = await roster.acquire("guard", ["bob"])  # takes its turn behind the delete
+    assert isinstance(error, ServiceError)
+    assert await revisions(roster, bob) == [0]
+    assert await storage.run(store.states, ["bob"]) == {}
+
+
+async def test_a_store_that_fails_in_the_middle_of_a_large_cast_leaves_nobody_held(
+    house: tuple[Roster, Store, OwnerThread], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roster, store, _ = house
+
+    def fail(npcs: list[str]) -> None:
+        raise ServiceError("STORE_UNAVAILABLE", "the store failed")
+
+    await acquired(roster, "amy")
+    monkeypatch.setattr(store, "states", fail)
+    for first in ("amy", "bob"):
+        with pytest.raises(ServiceError, match="the store failed"):
+            await roster.acquire("guard", [first] * AT_A_TIME + ["bob"])
+    assert await roster._thread.run(users, roster) == 1
+    monkeypatch.undo()
+    await acquired(roster, "bob")
+
+
+async def test_a_commit_that_the_store_refuses_changes_nobody_and_frees_the_turn(
+    house: tuple[Roster, Store, OwnerThread], offered: Catalog
+) -> None:
+    roster, *kept = house
+    [bob] = await acquired(roster, "bob")
+    state = begin_npc(offered.hosted["guard"].archetype, "bob").state
+    stale = (await wanted(*kept, offered, "bob"))._replace(expected_etag="stale")
+    commits = [roster.commit(stale, ANY, state), roster.commit(stale._replace(npc="nobody"), ANY, state)]
+    ends = await asyncio.gather(*commits, roster.delete("nobody", ""), return_exceptions=True)
+    reasons = [end.reason for end in ends if isinstance(end, ServiceError)]
+    assert reasons == ["ETAG_MISMATCH", "NPC_NOT_FOUND", "NPC_NOT_FOUND"]
+    assert await revisions(roster, bob) == [1]
+
+
 async def test_a_state_of_another_archetype_revision_is_refused_with_what_to_do(
     house: tuple[Roster, Store, OwnerThread], offered: Catalog
 ) -> None:
