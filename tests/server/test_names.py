@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from npcmeta_server import names
 from npcmeta_server.errors import ServiceError
@@ -17,6 +19,30 @@ def test_names_are_taken_apart() -> None:
     assert names.asset("npcs/bob/assets/ort") == ("npcs", ("bob", "ort"))
     assert names.asset("archetypes/guard/assets/policy") == ("archetypes", ("guard", "policy"))
     assert names.checked_id("0_a-", "npc_id") == "0_a-"
+
+
+IDS = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True)
+
+
+@given(IDS, IDS, st.sampled_from(["npcs", "archetypes"]))
+def test_every_id_comes_out_of_its_name_and_nothing_else_comes_out(one: str, other: str, collection: str) -> None:
+    assert names.checked_id(one, "npc_id") == names.npc_id(f"npcs/{one}") == names.archetype_id(f"archetypes/{one}")
+    assert names.demonstration(f"npcs/{one}/demonstrations/{other}") == (one, other)
+    assert names.asset(f"{collection}/{one}/assets/{other}") == (collection, (one, other))
+    for wrong in (f"npcs/{one}/assets/{other}", f"archetypes/{one}/demonstrations/{other}", f"npcs/{one}"):
+        with pytest.raises(ServiceError, match=r"expected npcs/\{id\}/demonstrations/\{id\}"):
+            names.demonstration(wrong)
+
+
+@given(st.text())
+def test_what_is_taken_for_an_id_may_be_part_of_any_file_name_or_query(value: str) -> None:
+    try:
+        found = names.checked_id(value, "npc_id")
+    except ServiceError:
+        return
+    assert found == value
+    assert 0 < len(value) < 64
+    assert set(value) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 @pytest.mark.parametrize(
