@@ -115,7 +115,7 @@ def load_archetype(path: Path) -> Archetype:
     Raises:
         ArchetypeFileError: If the file is missing, foreign, truncated or changed, or does not fit its own header.
     """
-    return archetype_from_bytes(_bytes_of(path), source=str(path))
+    return archetype_from_bytes(read_file(path), source=str(path))
 
 
 def archetype_from_bytes(data: bytes, *, source: str) -> Archetype:
@@ -140,7 +140,7 @@ def save_npc(npc: Npc, path: Path) -> None:
 
 def load_npc(path: Path, archetype: Archetype) -> Npc:
     """Reads an NPC of this archetype revision; raises ArchetypeFileError as `load_archetype` does."""
-    return npc_from_bytes(_bytes_of(path), archetype, source=str(path))
+    return npc_from_bytes(read_file(path), archetype, source=str(path))
 
 
 def npc_to_bytes(npc: Npc) -> bytes:
@@ -188,7 +188,8 @@ def _write(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
-def _bytes_of(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The content of an archetype or NPC file; raises ArchetypeFileError if it is too large or cannot be read."""
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:

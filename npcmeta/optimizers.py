@@ -21,7 +21,8 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose direction is made orthogonal, matrix by matrix (Jordan et al. 2024).
 
     Steps are scaled to the size of AdamW's (Liu et al. 2025, equation 4), so both take the same rate. torch has the
-    same algorithm, but in bfloat16, which is eight times slower on processors without instructions for it.
+    same algorithm, but in bfloat16, which is ten times slower on processors without instructions for it
+    (`benchmarks/muon_speed.py`).
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float) -> None:

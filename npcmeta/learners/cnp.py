@@ -90,14 +90,13 @@ def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
     def encode(meta: Params, examples: Examples) -> Tensor:
         expected = decode(meta, None, examples.observation)
         surprise = head.nll_gradient(expected, examples.action, examples.action_mask).clamp(-MAX_SURPRISE, MAX_SURPRISE)
-        features, _ = run(meta, "features", examples.observation)
-        return features * run(meta, "surprise", surprise)[0]
+        return run(meta, "features", examples.observation) * run(meta, "surprise", surprise)
 
     def context(meta: Params, state: Params) -> Tensor:
         evidence = state["count"] + settings.prior_examples
         share = state["count"] / evidence
         # Without examples the context is zero, and the policy is the unadapted one.
-        return share * run(meta, "context", torch.cat([state["sum"] / evidence, share], -1))[0]
+        return share * run(meta, "context", torch.cat([state["sum"] / evidence, share], -1))
 
     def decode(meta: Params, state: Params | None, observation: Tensor, generator: Generator | None = None) -> Tensor:
         """Head parameters under a state, or those of the unadapted policy under None."""
@@ -120,8 +119,8 @@ def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
         change = context(meta, state).unsqueeze(-2) @ weights["0.weight"]
         return change.split([2 * size for size in settings.hidden], -1)
 
-    def run(meta: Params, part: str, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return networks.forward(networks.under_prefix(f"{part}.", meta), x, settings.activation)
+    def run(meta: Params, part: str, x: Tensor) -> Tensor:
+        return networks.forward(networks.under_prefix(f"{part}.", meta), x, settings.activation)[0]
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return decode(meta, state, observation)

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from npcmeta.archetype import Archetype, ArchetypeFileError, archetype_from_bytes, begin_npc, build_learner
+from npcmeta.archetype import (
+    Archetype,
+    ArchetypeFileError,
+    archetype_from_bytes,
+    begin_npc,
+    build_learner,
+    read_file,
+)
 from npcmeta.types import Params
 from npcmeta_export.parity import ParityError
 from npcmeta_export.policy import policy_model
@@ -75,10 +82,7 @@ def host(path: Path) -> Hosted:
     Raises:
         ArchetypeFileError: If the file is not an intact archetype, or onnxruntime decides otherwise than torch.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ArchetypeFileError(f"{path}: cannot be read ({error.strerror})") from error
+    data = read_file(path)
     archetype = archetype_from_bytes(data, source=str(path))
     state = begin_npc(archetype, archetype.name).state
     acting = {key: state[key] for key in build_learner(archetype).acting}

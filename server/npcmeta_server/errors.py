@@ -24,6 +24,7 @@ REASONS: dict[str, Reason] = {
     "INVALID_TENSOR": Reason(
         grpc.StatusCode.INVALID_ARGUMENT, "a tensor has a wrong type, shape, number of bytes or value"
     ),
+    "METHOD_NOT_FOUND": Reason(grpc.StatusCode.UNIMPLEMENTED, "the server has no such method"),
     "INVALID_STREAM": Reason(grpc.StatusCode.INVALID_ARGUMENT, "messages of a stream came in a wrong order"),
     "TOO_MANY": Reason(grpc.StatusCode.RESOURCE_EXHAUSTED, "a limit on members, rows or examples is exceeded"),
     "ARCHETYPE_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "the server offers no such archetype"),

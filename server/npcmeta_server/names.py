@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
+from npcmeta.header import NAME
 from npcmeta_server.errors import ServiceError
 
-ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MAX_SHOWN = 80
 
 
@@ -41,7 +40,7 @@ def asset(name: str) -> tuple[str, Part]:
 
 def checked_id(value: str, what: str) -> str:
     """Returns an id that a client chose, or raises INVALID_NAME."""
-    if not ID.fullmatch(value):
+    if not NAME.fullmatch(value):
         raise ServiceError(
             "INVALID_NAME",
             f'{what} is "{value[:MAX_SHOWN]}", expected 1 to 63 of a-z, 0-9, "-" and "_", '
@@ -53,7 +52,7 @@ def checked_id(value: str, what: str) -> str:
 
 def _only(name: str, collection: str) -> str:
     head, _, last = name.partition("/")
-    if head != collection or not ID.fullmatch(last):
+    if head != collection or not NAME.fullmatch(last):
         raise _malformed(name, f"{collection}/{{id}}")
     return last
 
@@ -62,7 +61,7 @@ def _below(name: str, collection: str, children: str) -> Part:
     parts = name.split("/")
     if len(parts) != 4 or parts[0] != collection or parts[2] != children:
         raise _malformed(name, f"{collection}/{{id}}/{children}/{{id}}")
-    if not ID.fullmatch(parts[1]) or not ID.fullmatch(parts[3]):
+    if not NAME.fullmatch(parts[1]) or not NAME.fullmatch(parts[3]):
         raise _malformed(name, f"{collection}/{{id}}/{children}/{{id}}")
     return Part(parts[1], parts[3])
 

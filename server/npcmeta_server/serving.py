@@ -46,7 +46,6 @@ class Running(NamedTuple):
     catalog: Catalog
     grpc_address: str
     http_address: str
-    adaptation: AdaptationProcess
 
 
 @contextlib.asynccontextmanager
@@ -84,7 +83,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         cleanup.push_async_callback(grpc_port.stop, GRACE_SECONDS)
         cleanup.callback(stopping.set)
         grpc_address = _address(settings.host, grpc_port.port)
-        yield Running(found, grpc_address, f"http://{_address(settings.host, http_port.port)}", adaptation)
+        yield Running(found, grpc_address, f"http://{_address(settings.host, http_port.port)}")
 
 
 def _address(host: str, port: int) -> str:

@@ -22,6 +22,7 @@ MAX_SHOWN = 8
 CODES: dict[np.dtype, tensor_pb2.DataType] = {
     np.dtype(np.float32): tensor_pb2.FLOAT32,
     np.dtype(np.int64): tensor_pb2.INT64,
+    np.dtype(bool): tensor_pb2.BOOL,
 }
 
 

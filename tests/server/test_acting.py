@@ -195,6 +195,15 @@ def test_bytes_that_are_no_message_get_an_error_of_ours(server: Address, method:
     assert refusal(caught.value)[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT")
 
 
+@pytest.mark.parametrize("method", ["npcmeta.v1.NpcService/NoSuchMethod", "elsewhere.Service/Method"])
+def test_what_no_service_has_gets_an_error_of_ours(server: Address, method: str) -> None:
+    with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(f"/{method}")(b"")
+    code, reason, message = refusal(caught.value)
+    assert (code, reason) == (grpc.StatusCode.UNIMPLEMENTED, "METHOD_NOT_FOUND")
+    assert method in message
+
+
 def test_an_empty_request_ends_the_stream_with_an_error(client: Client) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         Stream(client.acting.Act).ask(act_pb2.ActRequest())

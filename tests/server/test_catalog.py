@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from npcmeta.archetype import MAX_FILE_BYTES
 from npcmeta_export.parity import ParityError
 from npcmeta_export.runtime import load_session
 from npcmeta_server import catalog
@@ -36,6 +37,14 @@ def test_a_folder_and_its_sub_folders_are_offered_without_baselines_and_broken_f
     assert (hosted.data, hosted.state_bytes) == (painter, 4 * sum(v.numel() for v in hosted.first_state.values()))
     state_inputs = {entry.name for entry in load_session(hosted.model).get_inputs()} - {"observation", "noise"}
     assert state_inputs == {f"state.{key}" for key in hosted.first_state}
+
+
+def test_a_file_too_large_to_be_an_archetype_is_a_problem_before_it_is_read(painter: bytes, tmp_path: Path) -> None:
+    (tmp_path / "painter.safetensors").write_bytes(painter)
+    with (tmp_path / "huge.safetensors").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)  # a hole: it takes no room on the disk
+    [problem] = catalog.load(tmp_path).problems
+    assert "expected at most" in problem
 
 
 def test_an_archetype_that_onnxruntime_decides_otherwise_is_a_problem_not_the_end(

@@ -94,12 +94,18 @@ def test_grpc_web_does_what_grpc_does(server: Address, client: Client, archetype
 def test_errors_carry_their_info_over_connect_and_grpc_web(server: Address) -> None:
     answer = call(server, "NpcService/GetNpc", {"name": "npcs/nobody"})
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    detail = answer.json()["details"][0]
-    info = error_details_pb2.ErrorInfo.FromString(base64.b64decode(detail["value"] + "=="))
-    assert (detail["type"], info.reason, info.domain) == ("google.rpc.ErrorInfo", "NPC_NOT_FOUND", "npcmeta")
+    assert error_info(answer).reason == "NPC_NOT_FOUND"
     _, trailers = grpc_web(server, "ActService/ActOnce", b"")
     assert trailers["grpc-status"] == "3"
     assert trailers["grpc-status-details-bin"]
+
+
+def error_info(answer: httpx.Response) -> error_details_pb2.ErrorInfo:
+    [detail] = answer.json()["details"]
+    assert detail["type"] == "google.rpc.ErrorInfo"
+    info = error_details_pb2.ErrorInfo.FromString(base64.b64decode(detail["value"] + "=="))
+    assert info.domain == "npcmeta"
+    return info
 
 
 @pytest.mark.parametrize(
@@ -107,6 +113,7 @@ def test_errors_carry_their_info_over_connect_and_grpc_web(server: Address) -> N
     [
         ("npcmeta.v1.NpcService/GetNpc", b"\xff\x00garbage", "application/json", 400),
         ("npcmeta.v1.NpcService/GetNpc", b"\xff\xff\xff", "application/proto", 400),
+        ("npcmeta.v1.NpcService/GetNpc", b"null", "application/json", 400),
         ("npcmeta.v1.NpcService/NoSuchMethod", b"{}", "application/json", 404),
         ("npcmeta.v1.NpcService/GetNpc", b"{}", "text/html", 415),
         ("elsewhere", b"", "application/json", 404),
@@ -115,4 +122,7 @@ def test_errors_carry_their_info_over_connect_and_grpc_web(server: Address) -> N
 def test_garbage_gets_a_client_error(server: Address, path: str, content: bytes, kind: str, status: int) -> None:
     answer = httpx.post(f"{server.http}/{path}", content=content, headers={"content-type": kind}, timeout=20)
     assert answer.status_code == status
+    if status != 415:  # which HTTP itself answers, before there is a protocol to answer in
+        assert error_info(answer).reason == ("METHOD_NOT_FOUND" if status == 404 else "INVALID_ARGUMENT")
+        assert answer.json()["message"]
     assert call(server, "ArchetypeService/ListArchetypes", {}).status_code == 200

@@ -46,8 +46,7 @@ class Lesson:
         """The result of adapting to everything; raises ServiceError if an inner loop failed."""
         if self._running is not None:
             await self._running
-        if self._adapted is None or self._covered != len(self._clips):
-            await self._adapt()
+        await self._adapt()
         assert self._adapted is not None
         return self._adapted
 

@@ -78,22 +78,20 @@ def batches(jobs: Sequence[Numbered]) -> Iterator[list[Numbered]]:
         yield batch
 
 
-def adapt(archetype: Archetype, jobs: Sequence[Numbered], tell: Tell) -> None:
-    """Adapts some NPCs together; tells of every step of each of them, and of its end."""
-    learner, clips = build_learner(archetype), [entry.job.clip for entry in jobs]  # type: ignore[union-attr]
-    noise = draw_state_noise(learner, [entry.job.seed for entry in jobs])  # type: ignore[union-attr]
-    examples = pad(clips)
+def adapt(archetype: Archetype, jobs: Mapping[int, AdaptJob], tell: Tell) -> None:
+    """Adapts some NPCs, by the number of their jobs, together; tells of every step of each of them, and of its end."""
+    learner, examples = build_learner(archetype), pad([job.clip for job in jobs.values()])
+    noise = draw_state_noise(learner, [job.seed for job in jobs.values()])
     steps = learner.num_steps(examples.weight.sum(-1)).tolist()
     with torch.no_grad():
-        state = learner.begin(archetype.meta, len(jobs), noise)
-        nll = torch.zeros(len(jobs))
-        for step, state in enumerate(learner.steps(archetype.meta, state, examples)):  # noqa: B020
-            nll = support_nll(learner, archetype.meta, state, examples)
-            for row, entry in enumerate(jobs):
+        begun = learner.begin(archetype.meta, len(jobs), noise)
+        for step, reached in enumerate(learner.steps(archetype.meta, begun, examples)):
+            state, nll = reached, support_nll(learner, archetype.meta, reached, examples)
+            for row, (number, job) in enumerate(jobs.items()):
                 if step <= steps[row]:
-                    tell(entry.number, Progressed(step, steps[row], clips[row].examples, float(nll[row])))
-    for row, entry in enumerate(jobs):
-        tell(entry.number, _adapted(archetype, entry.job, row, state, nll))  # type: ignore[arg-type]
+                    tell(number, Progressed(step, steps[row], job.clip.examples, float(nll[row])))
+    for row, (number, job) in enumerate(jobs.items()):
+        tell(number, _adapted(archetype, job, row, state, nll))
 
 
 def pad(clips: Sequence[Clip]) -> Examples:
@@ -128,7 +126,7 @@ def _fits(batch: Sequence[Numbered], entry: Numbered) -> bool:
     job = entry.job
     if not isinstance(job, AdaptJob) or job.archetype != batch[0].job.archetype or len(batch) >= MAX_TASKS:
         return False
-    longest = max(job.clip.examples, *(other.job.clip.examples for other in batch))  # type: ignore[union-attr]
+    longest = max(each.clip.examples for each in (job, *(entry.job for entry in batch)) if isinstance(each, AdaptJob))
     return longest * (len(batch) + 1) <= MAX_PADDED_EXAMPLES
 
 
@@ -138,7 +136,7 @@ def _answer(archetypes: Mapping[str, Archetype], batch: Sequence[Numbered], tell
         if isinstance(batch[0].job, ExportJob):
             tell(batch[0].number, _export(archetype, batch[0].job))
         else:
-            adapt(archetype, batch, tell)
+            adapt(archetype, {entry.number: entry.job for entry in batch if isinstance(entry.job, AdaptJob)}, tell)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
     except Exception:  # the process has to outlive whatever a job does

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from npcmeta import tasks
 from npcmeta.archetype import Archetype, load_archetype
+from npcmeta.tasks.arena.family import ArenaFamily
 from npcmeta.tasks.arena.play import ARENAS
 from npcmeta.types import Params
 from npcmeta_server.cli.fitting import fit
@@ -168,7 +169,8 @@ def measure(
     contestants = {"average": Contestant(files["baseline"], tuned.states[0])}
     contestants |= {f"adapted {k}": Contestant(files["archetype"], states[k]) for k in DEMONSTRATIONS}
     contestants |= {f"finetune {k}": Contestant(files["baseline"], tuned.states[k]) for k in DEMONSTRATIONS if k}
-    personalities = cast.family.personalities[: len(cast.names)]  # type: ignore[attr-defined]
+    assert isinstance(cast.family, ArenaFamily)
+    personalities = cast.family.personalities[: len(cast.names)]
     shown = least_alike(personalities)
     with bar(console) as progress:
         task = progress.add_task(f"  playing {ARENAS} arenas with every character", total=1.0)

@@ -46,7 +46,7 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(number, stop.set)
-        except NotImplementedError:  # Windows: Ctrl-C arrives as KeyboardInterrupt
+        except NotImplementedError:  # Windows: its event loop takes no signals
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     async with running(settings) as server:
         _welcome(server, settings)

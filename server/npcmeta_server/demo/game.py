@@ -12,6 +12,7 @@ import numpy as np
 
 from npcmeta.evaluate import take_examples
 from npcmeta.types import Action, Examples
+from npcmeta_server import tensors
 from npcmeta_server.gen.npcmeta.v1 import (
     act_pb2,
     act_pb2_grpc,
@@ -28,11 +29,6 @@ from npcmeta_server.gen.npcmeta.v1 import (
 )
 
 Watch = Callable[[adapt_pb2.AdaptResponse], None]
-KINDS: dict[np.dtype, tensor_pb2.DataType] = {
-    np.dtype(np.float32): tensor_pb2.FLOAT32,
-    np.dtype(np.int64): tensor_pb2.INT64,
-    np.dtype(bool): tensor_pb2.BOOL,
-}
 
 
 class Frame(NamedTuple):
@@ -80,10 +76,10 @@ class Game:
     ) -> tuple[np.ndarray, np.ndarray]:
         """What an NPC would most likely do at each observation [n, O]: moves [n, C] and choices [n, B]."""
         request = act_pb2.ActOnceRequest(
-            archetype=archetype, npcs=[f"npcs/{npc}"] * len(observation), observations=tensor(observation)
+            archetype=archetype, npcs=[f"npcs/{npc}"] * len(observation), observations=tensors.write(observation)
         )
         if mask.shape[1]:
-            request.action_mask.CopyFrom(tensor(mask))
+            request.action_mask.CopyFrom(tensors.write(mask))
         answer = await self._act.ActOnce(request)
         return array(answer.continuous_actions, len(observation)), array(answer.discrete_actions, len(observation))
 
@@ -128,7 +124,9 @@ class Stage:
 
     async def frame(self, observation: np.ndarray, mask: np.ndarray) -> Frame:
         """Plays one frame: observations [n, O] in, decisions out."""
-        part = act_pb2.Part(group=0, observations=tensor(observation), action_mask=tensor(mask), indices=self._indices)
+        part = act_pb2.Part(
+            group=0, observations=tensors.write(observation), action_mask=tensors.write(mask), indices=self._indices
+        )
         started = time.perf_counter()
         await self._call.write(act_pb2.ActRequest(tick=act_pb2.Tick(number=self._number, parts=[part])))
         answer = await self._read()
@@ -156,28 +154,20 @@ def clip(examples: Examples, row: int, first: int, last: int) -> tensor_pb2.Exam
     """Steps `first` to `last` of one character as a demonstration on the wire."""
     one = take_examples(examples, slice(row, row + 1))
     taken: Action = one.action
-    message = tensor_pb2.Examples(observations=tensor(one.observation[0, first:last].numpy()))
+    message = tensor_pb2.Examples(observations=tensors.write(one.observation[0, first:last].numpy()))
     if taken.continuous.shape[-1]:
-        message.continuous_actions.CopyFrom(tensor(taken.continuous[0, first:last].numpy()))
+        message.continuous_actions.CopyFrom(tensors.write(taken.continuous[0, first:last].numpy()))
     if taken.discrete.shape[-1]:
-        message.discrete_actions.CopyFrom(tensor(taken.discrete[0, first:last].numpy()))
-        message.action_mask.CopyFrom(tensor(one.action_mask[0, first:last].numpy()))
+        message.discrete_actions.CopyFrom(tensors.write(taken.discrete[0, first:last].numpy()))
+        message.action_mask.CopyFrom(tensors.write(one.action_mask[0, first:last].numpy()))
     return message
-
-
-def tensor(values: np.ndarray) -> tensor_pb2.Tensor:
-    """An array on the wire."""
-    return tensor_pb2.Tensor(
-        data_type=KINDS[values.dtype], shape=values.shape, data=np.ascontiguousarray(values).tobytes()
-    )
 
 
 def array(message: tensor_pb2.Tensor, rows: int = 0) -> np.ndarray:
     """An array off the wire; what is absent has `rows` rows and no columns."""
     if not message.shape:
         return np.zeros((rows, 0), np.float32)
-    kind = next(dtype for dtype, code in KINDS.items() if code == message.data_type)
-    return np.frombuffer(message.data, kind).reshape(tuple(message.shape))
+    return np.frombuffer(message.data, tensors.DTYPES[message.data_type]).reshape(tuple(message.shape))
 
 
 async def _adapt_requests(npc: str, clips: Sequence[tensor_pb2.Examples]) -> AsyncIterator[adapt_pb2.AdaptRequest]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ async def adapt_all(
         channel: To the server.
         archetype: Its resource name.
         cast: Whom to imitate.
-        say: Told of every adaptation of the first character.
+        say: Told of every event of the first character's longest adaptation, as it comes.
         progress: Told how much is done, 0 to 1.
 
     Returns:
@@ -59,13 +60,13 @@ async def adapt_all(
         await game.create(npc, archetype)
         if not count:
             continue
+        longest = count == max(DEMONSTRATIONS)
         started = time.perf_counter()
-        events: list[adapt_pb2.AdaptResponse] = []
-        await game.adapt(npc, cast.clips(character, count), events.append)
-        if count == max(DEMONSTRATIONS):
+        await game.adapt(
+            npc, cast.clips(character, count), partial(_tell, say) if longest and not character else _ignore
+        )
+        if longest:
             milliseconds.append(1e3 * (time.perf_counter() - started))
-        if character == 0:
-            say(_story(npc, count, events))
     return milliseconds
 
 
@@ -104,7 +105,7 @@ async def act_live(channel: grpc.aio.Channel, archetype: str, cast: Cast, progre
         due = time.perf_counter() + FRAME_SECONDS
         if frame == FRAMES // 3:
             clips = cast.clips(len(cast.names) - 1, max(DEMONSTRATIONS))
-            lesson = asyncio.create_task(game.adapt(npcs[learning], clips, lambda event: None))
+            lesson = asyncio.create_task(game.adapt(npcs[learning], clips, _ignore))
         answer = await stage.frame(observe(state), action_mask(state))
         milliseconds.append(answer.milliseconds)
         adapting.append(lesson is not None and not lesson.done())
@@ -119,12 +120,19 @@ async def act_live(channel: grpc.aio.Channel, archetype: str, cast: Cast, progre
     return Live(len(members), milliseconds, adapting, late, swapped[0] if swapped else -1)
 
 
-def _story(npc: str, count: int, events: list[adapt_pb2.AdaptResponse]) -> str:
-    """One line for an adaptation: what came, how the inner loop went, what was committed."""
-    progress = [event.progress for event in events if event.WhichOneof("response") == "progress"]
-    committed = events[-1].committed.revision
-    nll = f"support NLL {progress[0].support_nll:.3f} → {progress[-1].support_nll:.3f}" if progress else "no progress"
-    return (
-        f"  npcs/{npc}: {count} demonstration{'s' * (count > 1)}, {committed.examples} examples, "
-        f"{len(progress)} progress events, {nll}, committed as revision {committed.number}"
-    )
+def _tell(say: Callable[[str], None], event: adapt_pb2.AdaptResponse) -> None:
+    """One line for an event of an adaptation."""
+    kind = event.WhichOneof("response")
+    if kind == "started":
+        say(f"  {event.started.npc} begins with {event.started.examples} examples")
+    elif kind == "accepted":
+        say(f"    accepted {event.accepted.examples}, {event.accepted.total_examples} in all")
+    elif kind == "progress":
+        step = event.progress
+        say(f"    inner step {step.step} of {step.steps} on {step.examples}: support NLL {step.support_nll:.3f}")
+    else:
+        say(f"    committed as revision {event.committed.revision.number}")
+
+
+def _ignore(event: adapt_pb2.AdaptResponse) -> None:
+    """Nobody watches."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.ports.surface import FILES, Method, Services, methods
-
-log = logging.getLogger(__name__)
+from npcmeta_server.ports.surface import FILES, Method, Services, as_service_error, methods, unknown_method
 
 KEEPALIVE_MILLISECONDS = 20_000
 """A client that does not answer for twice as long is gone, and what it held is free again."""
@@ -47,6 +44,7 @@ class GrpcPort:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         shown = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(shown, self._server)
+        self._server.add_generic_rpc_handlers((_Elsewhere(),))
         try:
             self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
@@ -99,25 +97,28 @@ def _serialise(message: Message) -> bytes:
     return message.SerializeToString()
 
 
+class _Elsewhere(grpc.GenericRpcHandler):
+    """Answers what no service has, behind all others."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """A method that refuses, whatever its kind."""
+
+        async def refuse(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+            await _abort_with(context, unknown_method(handler_call_details.method))
+            yield b""
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
 async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: Method) -> NoReturn:
     if isinstance(error, asyncio.CancelledError | grpc.aio.AbortError):
         raise error
-    status = as_service_error(error, method).status()
+    await _abort_with(context, as_service_error(error, method))
+
+
+async def _abort_with(context: grpc.aio.ServicerContext, error: ServiceError) -> NoReturn:
+    status = error.status()
     code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
     detail = (("grpc-status-details-bin", status.SerializeToString()),)
     await context.abort(code, status.message, detail)
     raise AssertionError("abort raises")
-
-
-def as_service_error(error: Exception, method: Method) -> ServiceError:
-    """The error for the client; of a fault of ours it hears only that there was one, and the log says which."""
-    if isinstance(error, ServiceError):
-        return error
-    if isinstance(error, DecodeError):
-        return ServiceError(
-            "INVALID_ARGUMENT",
-            f"{method.name} got bytes that are no {method.request.DESCRIPTOR.full_name}; make the client from this "
-            "server's .proto files",
-        )
-    log.error("%s.%s failed", method.service, method.name, exc_info=error)
-    return ServiceError("INTERNAL", f"{method.name} failed inside the server; its log says more")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import SimpleNamespace
@@ -11,12 +13,21 @@ from typing import Any
 
 import uvicorn
 from connectrpc.code import Code
+from connectrpc.codec import Codec
+from connectrpc.compat import google_protobuf_codecs
 from connectrpc.errors import ConnectError
 from protobuf.wkt import Any as PackedMessage
 
+from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_connect, adapt_connect, archetypes_connect, assets_connect, npcs_connect
-from npcmeta_server.ports.grpc_port import as_service_error
-from npcmeta_server.ports.surface import Method, Services, methods
+from npcmeta_server.ports.surface import (
+    Method,
+    Services,
+    as_service_error,
+    methods,
+    not_a_message,
+    unknown_method,
+)
 
 APPLICATIONS = {
     "ArchetypeService": archetypes_connect.ArchetypeServiceASGIApplication,
@@ -79,32 +90,47 @@ class _WithoutSignals(uvicorn.Server):
 
 
 def application(services: Services, max_message_bytes: int) -> Application:
-    """The ASGI application: one path for each service, 404 elsewhere."""
-    paths = {
-        f"/npcmeta.v1.{name}/": build(
-            SimpleNamespace(**{m.python_name: _handler(m) for m in methods(services) if m.service == name}),  # type: ignore[arg-type]
-            read_max_bytes=max_message_bytes,
-        )
-        for name, build in APPLICATIONS.items()
-    }
+    """The ASGI application: one path for each method, and an error of ours elsewhere."""
+    codecs = [_Checked(codec) for codec in google_protobuf_codecs()]
+    paths: dict[str, Application] = {}
+    for name, build in APPLICATIONS.items():
+        own = [method for method in methods(services) if method.service == name]
+        answers: Any = SimpleNamespace(**{method.python_name: _handler(method) for method in own})
+        app = build(answers, read_max_bytes=max_message_bytes, codecs=codecs)
+        paths |= {f"/npcmeta.v1.{name}/{method.name}": app for method in own}
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
-        path = scope.get("path", "")
-        for prefix, app in paths.items():
-            if path.startswith(prefix) and scope["type"] == "http":
-                return await app(scope, receive, send)
-        await _not_found(scope, send)
+        if scope["type"] == "http":
+            await paths.get(scope["path"], _not_found)(scope, receive, send)
 
     return answer
 
 
-async def _not_found(scope: Any, send: Any) -> None:
-    if scope["type"] != "http":
-        return
-    text = b"There is nothing here. The services are at /npcmeta.v1.{Service}/{Method}, over gRPC-Web or Connect.\n"
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
+async def _not_found(scope: Any, receive: Any, send: Any) -> None:
+    """Answers as Connect does, whoever asks."""
+    error = unknown_method(scope["path"])
+    details = [
+        {"type": detail.TypeName(), "value": base64.b64encode(detail.value).decode().rstrip("=")}
+        for detail in error.status().details
+    ]
+    text = json.dumps({"code": Code[error.code.name].value, "message": error.message, "details": details}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(text)).encode())]
     await send({"type": "http.response.start", "status": 404, "headers": headers})
     await send({"type": "http.response.body", "body": text})
+
+
+class _Checked:
+    """A codec whose complaints are errors of ours."""
+
+    def __init__(self, codec: Codec[Any, Any]) -> None:
+        self._codec = codec
+        self.name, self.encode = codec.name, codec.encode
+
+    def decode(self, data: bytes | bytearray, message_class: Any) -> Any:
+        try:
+            return self._codec.decode(data, message_class)
+        except Exception as error:  # of whatever kind: the bytes are anybody's
+            raise _as_connect(not_a_message(message_class, error)) from error
 
 
 def _handler(method: Method) -> Any:
@@ -132,6 +158,9 @@ def _handler(method: Method) -> Any:
 def _connect_error(error: Exception, method: Method) -> ConnectError:
     if isinstance(error, ConnectError):
         return error
-    known = as_service_error(error, method)
-    details = [PackedMessage(type_url=each.type_url, value=each.value) for each in known.status().details]
-    return ConnectError(Code[known.code.name], known.message, details)
+    return _as_connect(as_service_error(error, method))
+
+
+def _as_connect(error: ServiceError) -> ConnectError:
+    details = [PackedMessage(type_url=each.type_url, value=each.value) for each in error.status().details]
+    return ConnectError(Code[error.code.name], error.message, details)

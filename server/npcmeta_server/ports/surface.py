@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_pb2, adapt_pb2, archetypes_pb2, assets_pb2, npcs_pb2
+
+log = logging.getLogger(__name__)
 
 FILES: tuple[FileDescriptor, ...] = tuple(
     module.DESCRIPTOR for module in (archetypes_pb2, npcs_pb2, act_pb2, adapt_pb2, assets_pb2)
@@ -50,4 +54,31 @@ def _method(service: str, described: MethodDescriptor, answers: object) -> Metho
         described.server_streaming,
         GetMessageClass(described.input_type),
         getattr(answers, python_name),
+    )
+
+
+def as_service_error(error: Exception, method: Method) -> ServiceError:
+    """The error for the client; of a fault of ours it hears only that there was one, and the log says which."""
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, DecodeError):
+        return not_a_message(method.request, error)
+    log.error("%s.%s failed", method.service, method.name, exc_info=error)
+    return ServiceError("INTERNAL", f"{method.name} failed inside the server; its log says more")
+
+
+def not_a_message(expected: type[Message], error: Exception) -> ServiceError:
+    """What to answer to bytes, or JSON, that are no message of the kind."""
+    return ServiceError(
+        "INVALID_ARGUMENT",
+        f"the request is no {expected.DESCRIPTOR.full_name} ({str(error)[:200]}); make the client from this server's "
+        ".proto files",
+    )
+
+
+def unknown_method(path: str) -> ServiceError:
+    """What to answer where there is nothing."""
+    return ServiceError(
+        "METHOD_NOT_FOUND",
+        f"there is no {path[:120]}; the methods are at /npcmeta.v1.{{Service}}/{{Method}}, see the .proto files",
     )

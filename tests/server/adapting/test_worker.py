@@ -39,7 +39,8 @@ def jobs(*rows: int, archetype: str = "scout") -> list[Numbered]:
 
 def run(archetype: Archetype, batch: list[Numbered]) -> dict[int, list[Answer]]:
     told: dict[int, list[Answer]] = {entry.number: [] for entry in batch}
-    worker.adapt(archetype, batch, lambda number, answer: told[number].append(answer))
+    adapting = {entry.number: entry.job for entry in batch if isinstance(entry.job, AdaptJob)}
+    worker.adapt(archetype, adapting, lambda number, answer: told[number].append(answer))
     return told
 
 
