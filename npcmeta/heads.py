@@ -1,8 +1,8 @@
 """Heads: from the numbers a network puts out to a distribution over actions.
 
-Head parameters are laid out as `[mean C | raw spread C | logits W]`. Continuous actions are independent Gaussians;
-each discrete branch is a categorical distribution over its allowed choices; both together are independent given the
-parameters, so their log-likelihoods add.
+Head parameters are laid out as `[mean C | raw spread C | logits W]`, without the spread where it is fixed. Continuous
+actions are independent Gaussians; each discrete branch is a categorical distribution over its allowed choices; both
+together are independent given the parameters, so their log-likelihoods add.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ MASKED_LOGIT = -1e8
 """Added to the logit of a choice that is not allowed. Finite, so that no gradient is ever NaN."""
 
 
-def build_head(action: ActionSpec) -> Head:
+def build_head(action: ActionSpec, fixed_std: float = 0.0) -> Head:
     """Builds the head of an action spec: Gaussian, categorical branches, or both.
+
+    Continuous actions have a learned spread if `fixed_std` is 0, otherwise that one: with the square root of a half,
+    the NLL is the squared error that papers on regression train on, but for a constant.
 
     `nll` is in nats per decision, summed over everything that is decided in one tick. `sample` takes its randomness
     as `noise` [.., C + W], standard normal for the continuous part and standard Gumbel for the logits; zeros give
@@ -31,13 +34,26 @@ def build_head(action: ActionSpec) -> Head:
     """
     _check(action)
     continuous, choices = action.continuous_size, action.mask_size
+    first_logit = continuous if fixed_std else 2 * continuous
+
+    def standardised(params: Tensor, taken: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        log_std, slope = spread(params)
+        return (taken - params[..., :continuous]) * torch.exp(-log_std), log_std, slope
+
+    def spread(params: Tensor) -> tuple[Tensor, Tensor]:
+        if fixed_std:
+            return torch.full_like(params[..., :continuous], math.log(fixed_std)), params[..., :0]
+        return _log_std(params[..., continuous:first_logit])
+
+    def branches(params: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        return _masked(params[..., first_logit:], mask, action)
 
     def nll(params: Tensor, taken: Action, mask: Tensor) -> Tensor:
         total = params.new_zeros(params.shape[:-1])
         if continuous:
-            z, log_std, _ = _standardised(params, taken.continuous, continuous)
+            z, log_std, _ = standardised(params, taken.continuous)
             total = total + (0.5 * z.square() + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
-        for index, logits in enumerate(_branches(params, mask, action)):
+        for index, logits in enumerate(branches(params, mask)):
             chosen = taken.discrete[..., index : index + 1]
             total = total - logits.log_softmax(-1).gather(-1, chosen).squeeze(-1)
         return total
@@ -45,21 +61,20 @@ def build_head(action: ActionSpec) -> Head:
     def nll_gradient(params: Tensor, taken: Action, mask: Tensor) -> Tensor:
         parts = []
         if continuous:
-            z, log_std, slope = _standardised(params, taken.continuous, continuous)
-            parts += [-z * torch.exp(-log_std), (1 - z.square()) * slope]
-        for index, logits in enumerate(_branches(params, mask, action)):
+            z, log_std, slope = standardised(params, taken.continuous)
+            parts.append(-z * torch.exp(-log_std))
+            parts += [] if fixed_std else [(1 - z.square()) * slope]
+        for index, logits in enumerate(branches(params, mask)):
             parts.append(logits.softmax(-1) - one_hot(taken.discrete[..., index], logits.shape[-1], logits.dtype))
         return torch.cat(parts, -1)
 
     def sample(params: Tensor, mask: Tensor, noise: Tensor) -> Action:
         moves = params[..., :continuous]
         if continuous:
-            std = torch.exp(_log_std(params[..., continuous : 2 * continuous])[0])
+            std = torch.exp(spread(params)[0])
             moves = (moves + std * noise[..., :continuous]).clamp(-1.0, 1.0)
         gumbel = noise[..., continuous:].split(action.branch_sizes, -1) if choices else ()
-        picks = [
-            (logits + shake).argmax(-1) for logits, shake in zip(_branches(params, mask, action), gumbel, strict=True)
-        ]
+        picks = [(logits + shake).argmax(-1) for logits, shake in zip(branches(params, mask), gumbel, strict=True)]
         empty = torch.zeros(*params.shape[:-1], 0, dtype=torch.int64, device=params.device)
         return Action(moves, torch.stack(picks, -1) if picks else empty)
 
@@ -71,7 +86,7 @@ def build_head(action: ActionSpec) -> Head:
         uniform = torch.rand(*shape, choices, generator=generator).clamp(1e-7, 1 - 1e-7)
         return torch.cat([normal, -torch.log(-torch.log(uniform))], -1)
 
-    return Head(2 * continuous + choices, continuous + choices, nll, nll_gradient, mode, sample, draw_noise)
+    return Head(first_logit + choices, continuous + choices, nll, nll_gradient, mode, sample, draw_noise)
 
 
 def one_hot(index: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -102,15 +117,9 @@ def _log_std(raw: Tensor) -> tuple[Tensor, Tensor]:
     return MIN_LOG_STD + width * gate, width * gate * (1 - gate)
 
 
-def _standardised(params: Tensor, taken: Tensor, continuous: int) -> tuple[Tensor, Tensor, Tensor]:
-    log_std, slope = _log_std(params[..., continuous : 2 * continuous])
-    return (taken - params[..., :continuous]) * torch.exp(-log_std), log_std, slope
-
-
-def _branches(params: Tensor, mask: Tensor, action: ActionSpec) -> tuple[Tensor, ...]:
-    """The masked logits of each branch."""
+def _masked(logits: Tensor, mask: Tensor, action: ActionSpec) -> tuple[Tensor, ...]:
+    """The logits of each branch, those of forbidden choices far below all others."""
     if not action.branch_sizes:
         return ()
-    logits = params[..., 2 * action.continuous_size :]
     masked = logits + torch.where(mask, 0.0, MASKED_LOGIT).to(logits.dtype)
     return masked.split(action.branch_sizes, -1)

@@ -153,3 +153,21 @@ def test_action_features_lay_out_values_then_choices() -> None:
     assert action_features(action, ActionSpec(2, (3, 2))).tolist() == [[0.5, -1.0, 0, 0, 1, 1, 0]]
     assert torch.equal(one_hot(torch.tensor([1, 0]), 3), torch.tensor([[0.0, 1, 0], [1, 0, 0]]))
     assert one_hot(torch.tensor([1]), 2, torch.float64).dtype == torch.float64
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fixed_spread_gives_the_squared_error(kind: str) -> None:
+    spec, (_, taken, mask) = toys.ACTIONS[kind], drawn(kind)
+    head = build_head(spec, fixed_std=math.sqrt(0.5))
+    assert head.num_params == spec.continuous_size + spec.mask_size
+    params = torch.randn(*ROWS, head.num_params, generator=Generator().manual_seed(1), dtype=torch.float64)
+    free = torch.cat([params[..., : spec.continuous_size]] * 2 + [params[..., spec.continuous_size :]], -1)
+    logits_only = build_head(ActionSpec(0, spec.branch_sizes)) if spec.branch_sizes else None
+    expected = (params[..., : spec.continuous_size] - taken.continuous).square().sum(-1)
+    expected = expected + spec.continuous_size * 0.5 * math.log(math.pi)
+    if logits_only is not None:
+        expected = expected + logits_only.nll(free[..., 2 * spec.continuous_size :], taken, mask)
+    torch.testing.assert_close(head.nll(params, taken, mask), expected, rtol=1e-12, atol=1e-12)
+    leaf = params.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(head.nll(leaf, taken, mask).sum(), leaf)
+    torch.testing.assert_close(head.nll_gradient(params, taken, mask), slope, rtol=1e-12, atol=1e-12)
