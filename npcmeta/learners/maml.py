@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from npcmeta import heads, inner_loop, networks
+from npcmeta import dual, heads, inner_loop, networks
+from npcmeta.dual import Descent
+from npcmeta.meta_gradient import InnerLoop, predict_adapted
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 
@@ -70,44 +72,37 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
         return inner_loop.stack(meta, num_tasks)
 
+    def descent(examples: Examples) -> Descent:
+        rate = step_size(settings, examples.weight.sum(-1))
+        return Descent(settings.activation, rate, settings.inner_steps, settings.inner_clip)
+
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
-        return inner_loop.sgd_steps(
-            head,
-            state,
-            examples,
-            activation=settings.activation,
-            rate=step_size(settings, examples.weight.sum(-1)),
-            steps=settings.inner_steps,
-            clip=settings.inner_clip,
-        )
+        return dual.sgd_states(head, state, examples, descent(examples))
 
     def num_steps(shots: Tensor) -> Tensor:
         return settings.inner_steps * (shots > 0).to(torch.int64)
 
     def update(meta: Params, state: Params, examples: Examples) -> Params:
-        return inner_loop.last(steps(meta, state, examples))
+        layers = dual.begin_from(state, examples, settings.inner_steps)
+        return dual.weights(dual.adapt(head, layers, examples, descent(examples)))
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return networks.forward(state, observation, settings.activation)[0]
 
-    def adapt(meta: Params, task: Task) -> Params:
-        if not settings.first_order:
-            return update(meta, begin(meta, task.support.weight.shape[0], task.support.weight), task.support)
-        fixed = {key: value.detach() for key, value in meta.items()}
-        start = begin(fixed, task.support.weight.shape[0], task.support.weight)
-        reached = update(fixed, start, task.support)
-        # The value of the adapted weights, with the gradient of the identity: what FOMAML is.
-        return {key: meta[key] + (reached[key] - fixed[key]) for key in reached}
-
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
-        def query_nll(weights: Params) -> Tensor:
-            output = networks.forward_with_dropout(
-                weights, task.query.observation, settings.activation, settings.dropout, generator
-            )
-            nll = head.nll(output, task.query.action, task.query.action_mask) * task.query.weight
-            return (nll / inner_loop.total_weight(task.query)).sum(-1).mean()
+        query, observation = task.query, task.query.observation
 
-        adapted, unadapted = query_nll(adapt(meta, task)), query_nll(meta)
+        def query_nll(output: Tensor) -> Tensor:
+            nll = head.nll(output, query.action, query.action_mask) * query.weight
+            return (nll / inner_loop.total_weight(query)).sum(-1).mean()
+
+        shapes = [(*observation.shape[:-1], size) for size in settings.hidden] if settings.dropout else []
+        kept = [networks.draw_kept(shape, settings.dropout, generator, observation.dtype) for shape in shapes]
+        loop = InnerLoop(head, task.support, descent(task.support))
+        adapted = query_nll(predict_adapted(loop, meta, observation, first_order=settings.first_order, kept=kept))
+        unadapted = query_nll(
+            networks.forward_with_dropout(meta, observation, settings.activation, settings.dropout, generator)
+        )
         loss = adapted + settings.unadapted_share * unadapted
         return loss, {"adapted_nll": float(adapted.detach()), "unadapted_nll": float(unadapted.detach())}
 
