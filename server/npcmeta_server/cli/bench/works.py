@@ -14,7 +14,6 @@ from torch.nn import functional
 from npcmeta import heads, networks
 from npcmeta.types import Action, ActionSpec, Examples, Head, Params, Task
 
-
 SEED = 1
 
 
