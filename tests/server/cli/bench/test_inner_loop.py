@@ -134,7 +134,7 @@ def test_saved_bytes_are_those_that_torch_packs() -> None:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             loss = ready.second_order()
         # But for single numbers, which torch does not pack.
-        assert saved_bytes(loss) == pytest.approx(sum(packed.values()), rel=1e-3)
+        assert saved_bytes(loss) == pytest.approx(sum(packed.values()), rel=1e-2)
 
 
 def test_every_contender_has_its_module() -> None:
