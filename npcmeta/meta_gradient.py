@@ -185,11 +185,11 @@ def _go_back(loop: InnerLoop, reverses: list[Reverse], m: int, output: Tensor, s
             x_bar = x_bar + move_bars[i] * reverses[i].move(m) * bend_of(x)
         x_bars.append(x_bar)
         slopes.append(slope_of(x))
-        move_bars[i + 1] = reverse.pulled_back(m, move_bars[i] * slopes[i]).add_(move_bars[i + 1])
+        move_bars[i + 1] = reverse.pulled_back(m, move_bars[i].mul_(slopes[i]), move_bars[i + 1])
     z_bar = _back_through_head(loop, output, move_bars[-1])
     for reverse, x_bar, slope in zip(reversed(deeper), reversed(x_bars), reversed(slopes), strict=True):
         reverse.forwarded(m, z_bar)
-        z_bar = reverse.input_bar(m, z_bar).add_(x_bar).mul_(slope)
+        z_bar = reverse.input_bar(m, z_bar, x_bar).mul_(slope)
     first.forwarded(m, z_bar)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from npcmeta.layers import StackedLayer, change, dot, plus_change, product
+from npcmeta.layers import NARROW, StackedLayer, change, dot, plus_change, product
 
 TASKS_AT_ONCE = 16
 """Of how many tasks the rows are multiplied at a time, so that they stay in the cache."""
@@ -58,18 +58,20 @@ class StackedReverse:
         """Back through the move to the input, after `moved`."""
         return self._change_bar.pull_back(self._moves[m])
 
-    def pulled_back(self, m: int, pulled_bar: Tensor) -> Tensor:
-        """Back through `pull_back` to the move."""
+    def pulled_back(self, m: int, pulled_bar: Tensor, move_bar: Tensor) -> Tensor:
+        """Back through `pull_back` to the move, onto what came through `moved`."""
         plus_change(self._bar.weight, pulled_bar, self._moves[m], in_place=True)
-        return product(pulled_bar, self._weights[m])
+        if move_bar.shape[-1] < NARROW:
+            return move_bar.add_(product(pulled_bar, self._weights[m]))
+        return move_bar.baddbmm_(pulled_bar, self._weights[m])
 
     def forwarded(self, m: int, z_bar: Tensor) -> None:
         """Back through `forward`, as far as the weights are concerned."""
         self._bar = self._bar.moved(self._inputs[m], z_bar)
 
-    def input_bar(self, m: int, z_bar: Tensor) -> Tensor:
-        """Back through `forward` to the input, after `forwarded`."""
-        return torch.bmm(z_bar, self._weights[m].mT)
+    def input_bar(self, m: int, z_bar: Tensor, x_bar: Tensor) -> Tensor:
+        """Back through `forward` to the input, after `forwarded` and onto what came through the move."""
+        return x_bar.baddbmm_(z_bar, self._weights[m].mT)
 
     def total(self) -> tuple[Tensor, Tensor]:
         """Derivatives by the shared weight and bias, once all steps are gone through."""
@@ -134,32 +136,34 @@ class HistoryReverse:
         """See `StackedReverse`."""
         return self._bars[0]
 
-    def pulled_back(self, m: int, pulled_bar: Tensor) -> Tensor:
+    def pulled_back(self, m: int, pulled_bar: Tensor, move_bar: Tensor) -> Tensor:
         """See `StackedReverse`."""
         past, pair, shots = slice(0, self._own(m).start), self._pair(m), self._shots
-        self._entered[:, pair] = torch.cat([pulled_bar, self.input(m)], 1)
-        move_bar = functional.linear(pulled_bar, self._weight.mT)
+        self._entered[:, pair.start : pair.start + shots] = pulled_bar
+        self._entered[:, pair.start + shots : pair.stop] = self.input(m)
+        pulled = functional.linear(pulled_bar, self._weight.mT).add_(move_bar)
         if m:
             products = torch.bmm(self._entered[:, pair], self._inputs[:, past].mT)
             products[:, shots:] += 1
             self._with_inputs[:, pair, past] = products
-            move_bar.baddbmm_(products[:, :shots], self._moves[:, past])
-        return move_bar
+            pulled.baddbmm_(products[:, :shots], self._moves[:, past])
+        return pulled
 
     def forwarded(self, m: int, z_bar: Tensor) -> None:
         """See `StackedReverse`."""
         past, pair = slice(0, self._own(m).start), self._pair(m)
-        self._left[:, pair] = torch.cat([self.move(m), z_bar], 1)
+        self._left[:, pair.start : pair.start + self._shots] = self.move(m)
+        self._left[:, pair.start + self._shots : pair.stop] = z_bar
         self._bias_bar = self._bias_bar + z_bar.sum((0, 1))
         if m:
             self._with_moves[:, pair, past] = torch.bmm(self._left[:, pair], self._moves[:, past].mT)
 
-    def input_bar(self, m: int, z_bar: Tensor) -> Tensor:
+    def input_bar(self, m: int, z_bar: Tensor, x_bar: Tensor) -> Tensor:
         """See `StackedReverse`."""
         past, pair = slice(0, self._own(m).start), self._pair(m)
-        input_bar = functional.linear(z_bar, self._weight)
+        forwarded = functional.linear(z_bar, self._weight).add_(x_bar)
         products = self._with_moves[:, pair.start + self._shots : pair.stop, past]
-        return input_bar.baddbmm_(products, self._inputs[:, past]) if m else input_bar
+        return forwarded.baddbmm_(products, self._inputs[:, past]) if m else forwarded
 
     def total(self) -> tuple[Tensor, Tensor]:
         """See `StackedReverse`."""
