@@ -29,7 +29,7 @@ class Contender(NamedTuple):
     """One line of the table."""
 
     name: str
-    kind: str  # ours, torch (written by hand in it) or library
+    kind: str  # ours; stacked (by hand in torch); or a library's: one_by_one or vectorised
     module: str  # beside this one
     function: str
     packages: tuple[str, ...] = ()  # that have to be installed
@@ -43,10 +43,10 @@ class Contender(NamedTuple):
 
 CONTENDERS = (
     Contender("npcmeta", "ours", "ours", "prepare"),
-    Contender("stacked weights, autograd", "torch", "stacked", "prepare"),
-    Contender("torch.func.grad, one by one", "library", "functional", "one_by_one"),
-    Contender("torch.func.vmap(grad)", "library", "functional", "vectorised"),
-    Contender("higher, one by one", "library", "higher_loop", "prepare", ("higher",)),
-    Contender("torchopt, one by one", "library", "torchopt_loop", "one_by_one", ("torchopt",)),
-    Contender("torchopt, vmap over tasks", "library", "torchopt_loop", "vectorised", ("torchopt",)),
+    Contender("stacked weights, autograd", "stacked", "stacked", "prepare"),
+    Contender("torch.func.grad, one by one", "one_by_one", "functional", "one_by_one"),
+    Contender("torch.func.vmap(grad)", "vectorised", "functional", "vectorised"),
+    Contender("higher, one by one", "one_by_one", "higher_loop", "prepare", ("higher",)),
+    Contender("torchopt, one by one", "one_by_one", "torchopt_loop", "one_by_one", ("torchopt",)),
+    Contender("torchopt, vmap over tasks", "vectorised", "torchopt_loop", "vectorised", ("torchopt",)),
 )
