@@ -190,9 +190,8 @@ def ratios(work: Work, rows: list[Row], gflops: float) -> dict[str, float]:
 def shown(row: Row) -> dict[str, Any]:
     """A row as JSON values."""
     values = row._asdict()
-    if row.saved_bytes is None:
-        del values["saved_bytes"]
-    return values
+    del values["kind"]
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def table(work: Work, rows: list[Row], mode: str) -> Table:
