@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from npcmeta.learners import cavia, cnp, finetune, maml
+from npcmeta.learners import anil, cavia, cnp, finetune, maml
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -25,6 +25,7 @@ LEARNERS: dict[str, type[Settings]] = {
     "finetune": finetune.FinetuneSettings,
     "maml": maml.MamlSettings,
     "fomaml": maml.FomamlSettings,
+    "anil": anil.AnilSettings,
     "cavia": cavia.CaviaSettings,
     "cnp": cnp.CnpSettings,
 }
