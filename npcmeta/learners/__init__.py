@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from npcmeta.learners import anil, cavia, cnp, finetune, maml
+from npcmeta.learners import anil, cavia, cnp, finetune, maml, meta_sgd
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -26,6 +26,7 @@ LEARNERS: dict[str, type[Settings]] = {
     "maml": maml.MamlSettings,
     "fomaml": maml.FomamlSettings,
     "anil": anil.AnilSettings,
+    "meta_sgd": meta_sgd.MetaSgdSettings,
     "cavia": cavia.CaviaSettings,
     "cnp": cnp.CnpSettings,
 }
