@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from npcmeta.learners import anil, cavia, cnp, finetune, maml, meta_sgd
+from npcmeta.learners import anil, cavia, cnp, finetune, maml, meta_sgd, reptile
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -27,6 +27,7 @@ LEARNERS: dict[str, type[Settings]] = {
     "fomaml": maml.FomamlSettings,
     "anil": anil.AnilSettings,
     "meta_sgd": meta_sgd.MetaSgdSettings,
+    "reptile": reptile.ReptileSettings,
     "cavia": cavia.CaviaSettings,
     "cnp": cnp.CnpSettings,
 }

@@ -12,7 +12,9 @@ from tests.contract.cases import Case, build_case
 
 FIRST_ORDER = ("fomaml",)
 """Learners that leave out second derivatives on purpose: their meta-gradient is not that of their meta-loss."""
-EXACT = [name for name in LEARNERS if name not in FIRST_ORDER]
+TOWARDS_A_POINT = ("reptile",)
+"""Learners whose meta-loss holds the weights that they reach as fixed."""
+EXACT = [name for name in LEARNERS if name not in (*FIRST_ORDER, *TOWARDS_A_POINT)]
 
 
 def meta_gradient(case: Case, meta: Params, kind: str) -> Params:
