@@ -7,9 +7,10 @@ step on 10 points. An interrupted run goes on where it was: finished cells and a
 kept in DIR.
 
 As in the paper: relu 40-40, 25 tasks in a meta-batch, 10 support and 10 query points, Adam with a rate of 1e-3 on the
-squared error, inner rate 1.0 (CAVIA) or 0.1 (MAML), the weights of the best validation. Ours: the outer rate falls to
-zero over the second half, an average of the weights is what counts, weights begin as `networks.init_mlp` draws them,
-and the meta-gradient's norm is clipped to 10 where the paper clamps each value to 10.
+squared error, inner rate 1.0 (CAVIA) or 0.1 (MAML), weights and biases drawn alike, the weights of the best validation
+kept. Ours: the outer rate falls to
+zero over the second half, an average of the weights is what counts, and the meta-gradient's norm is clipped to 10 where
+the paper clamps each value to 10.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from torch import Generator
 
 from npcmeta import training
 from npcmeta.learners import Settings
@@ -83,6 +85,26 @@ def outer_settings(steps: int) -> OuterSettings:
     )  # fmt: skip
 
 
+def paper_learner(cell: Cell) -> Learner:
+    """The learner, with weights and biases that begin uniform within 1 / sqrt(inputs of the layer).
+
+    It matters: with biases of zero, as `networks.init_mlp` has them, all hidden units of a network with one input bend
+    at the same point, and training is slow to spread them.
+    """
+    learner = cell_settings(cell).build(SinusoidFamily.spec)
+
+    def init(generator: Generator) -> Params:
+        drawn = learner.init(generator)
+        inputs = {"0": 1 + cell.added, "added_weight": 1 + cell.added, "1": 40, "2": 40}
+        layers = {key: key.split(".")[0] for key in drawn if key != "added"}
+        return drawn | {
+            key: (2 * torch.rand(drawn[key].shape, generator=generator) - 1) / math.sqrt(inputs[layer])
+            for key, layer in layers.items()
+        }
+
+    return learner._replace(init=init)
+
+
 def mean_squared_error(learner: Learner, meta: Params, task: Task) -> tuple[float, float]:
     """Mean squared error after adapting, over tasks, and the half width of its 95 % confidence interval."""
     with torch.no_grad():
@@ -108,7 +130,7 @@ def measure(
         if done | asked != done:
             raise ValueError(f"{kept} is of {done['steps']} steps and seed {done['seed']}; choose another --out")
         return done
-    learner = cell_settings(cell).build(SinusoidFamily.spec)
+    learner = paper_learner(cell)
     validate = training.validator(learner, family(2, VALIDATION_TASKS), (SHOTS,), VALIDATION_TASKS)
     loop = OuterLoop(learner, family(1), validate, outer_settings(steps), seed)
     checkpoint = kept.with_suffix(".checkpoint")
