@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from npcmeta.learners import cnp, finetune, maml
+from npcmeta.learners import cnp, finetune, maml, matching, protonet
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -25,6 +25,8 @@ LEARNERS: dict[str, type[Settings]] = {
     "finetune": finetune.FinetuneSettings,
     "maml": maml.MamlSettings,
     "fomaml": maml.FomamlSettings,
+    "protonet": protonet.ProtonetSettings,
+    "matching": matching.MatchingSettings,
     "cnp": cnp.CnpSettings,
 }
 

@@ -16,6 +16,7 @@ from npcmeta.learners import LEARNERS
 from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
 from npcmeta_export import TARGETS, ParityError, export, load_session, parity, policy
 from npcmeta_export.operators import SENTIS_2_1
+from tests import toys
 
 ACTIONS = {
     "continuous": ActionSpec(3, ()),
@@ -43,8 +44,7 @@ def feeds(archetype: Archetype, rows: int) -> dict[str, np.ndarray]:
     return {k: v.numpy() for k, v in policy.example_inputs(archetype, rows, Generator().manual_seed(5)).items()}
 
 
-@pytest.mark.parametrize("kind", ACTIONS)
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize(("learner", "kind"), toys.cases())
 def test_an_npc_acts_the_same_through_every_graph_as_in_torch(tmp_path: Path, learner: str, kind: str) -> None:
     archetype = make_archetype(tmp_path, learner, ACTIONS[kind])
     npc = changed_npc(archetype)
@@ -66,7 +66,7 @@ def test_an_npc_acts_the_same_through_every_graph_as_in_torch(tmp_path: Path, le
 @pytest.mark.parametrize("learner", LEARNERS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_assets_keep_to_what_engines_accept(tmp_path: Path, learner: str, target: str) -> None:
-    archetype = make_archetype(tmp_path, learner, ACTIONS["mixed"])
+    archetype = make_archetype(tmp_path, learner, ACTIONS[toys.kinds(learner)[-1]])
     file, _ = export(archetype, target, tmp_path)
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
