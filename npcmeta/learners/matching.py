@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from npcmeta import heads, networks
+from npcmeta import heads
 from npcmeta.learners import memory
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
@@ -17,26 +17,18 @@ FLOOR = 1e-8
 
 
 @dataclass(frozen=True)
-class MatchingSettings:
+class MatchingSettings(memory.MemorySettings):
     """Settings of matching networks."""
 
-    hidden: tuple[int, ...] = (128, 128)
-    """Sizes of the hidden layers."""
     embedding: int = 32
     """Size of the key of an example."""
     capacity: int = 512
     """How many examples a character remembers; beyond that the oldest are forgotten."""
-    activation: networks.Activation = "relu"
-    """relu or tanh."""
-    dropout: float = 0.1
-    """Share of hidden units left out while training."""
     sharpness: float = 10.0
     """How fast attention falls with the cosine when training begins; it is learned from there."""
     prior_examples: float = 1.0
     """How many examples just like the present situation the prior policy counts for when training begins; it is
     learned from there."""
-    unadapted_share: float = 0.3
-    """Weight of the loss without any example beside the loss with them."""
 
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
@@ -59,7 +51,7 @@ def build(settings: MatchingSettings, spec: BehaviorSpec) -> Learner:
     """
     head = heads.build_head(spec.action)
     continuous, branches = spec.action.continuous_size, spec.action.branch_sizes
-    features = memory.vector_features(spec.observation_size, settings.hidden, settings.activation, settings.dropout)
+    features = memory.features_of(settings, spec.observation_size)
 
     def init(generator: Generator) -> Params:
         params = features.init(generator)

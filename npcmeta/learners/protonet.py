@@ -8,27 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from npcmeta import heads, networks
+from npcmeta import heads
 from npcmeta.learners import memory
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 
 @dataclass(frozen=True)
-class ProtonetSettings:
+class ProtonetSettings(memory.MemorySettings):
     """Settings of prototypical networks."""
 
-    hidden: tuple[int, ...] = (128, 128)
-    """Sizes of the hidden layers."""
     embedding: int = 64
     """Size of an embedding, and of a prototype."""
-    activation: networks.Activation = "relu"
-    """relu or tanh."""
-    dropout: float = 0.1
-    """Share of hidden units left out while training."""
     prior_examples: float = 5.0
     """How many examples the prior prototype of a choice counts for when training begins; it is learned from there."""
-    unadapted_share: float = 0.3
-    """Weight of the loss without any example beside the loss with them."""
 
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec; raises ValueError if it has continuous actions."""
@@ -56,7 +48,7 @@ def build(settings: ProtonetSettings, spec: BehaviorSpec) -> Learner:
             "continuous actions; use matching, cnp or maml"
         )
     head = heads.build_head(spec.action)
-    features = memory.vector_features(spec.observation_size, settings.hidden, settings.activation, settings.dropout)
+    features = memory.features_of(settings, spec.observation_size)
 
     def init(generator: Generator) -> Params:
         params = features.init(generator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -75,6 +76,20 @@ def test_assets_keep_to_what_engines_accept(tmp_path: Path, learner: str, target
     assert {node.op_type for node in model.graph.node} <= SENTIS_2_1
     assert all(not tensor.external_data for tensor in model.graph.initializer)
     assert all(value.type.tensor_type.shape.dim[0].dim_param == "n" for value in model.graph.input)
+
+
+@pytest.mark.parametrize("learner", ["protonet", "matching"])
+def test_npcs_that_see_pictures(tmp_path: Path, learner: str) -> None:
+    settings = dataclasses.replace(LEARNERS[learner](), image=(18, 16, 2), filters=12)  # type: ignore[type-var]
+    spec = BehaviorSpec(18 * 16 * 2, ActionSpec(0, (5,)), 10.0)
+    meta = settings.build(spec).init(Generator().manual_seed(3))
+    normaliser = Normaliser((0.5,) * spec.observation_size, (0.3,) * spec.observation_size)
+    draft = Archetype("guard", "arena", learner, settings, spec, normaliser, {}, {}, meta)
+    archetype = save_archetype(draft, tmp_path / "guard.safetensors")
+    for target in TARGETS:
+        file, _ = export(archetype, target, tmp_path, begin_npc(archetype, "bob"))
+        assert {node.op_type for node in onnx.load(file).graph.node} <= SENTIS_2_1
+        assert "Conv" in {node.op_type for node in onnx.load(file).graph.node}
 
 
 def test_an_adapted_npc_is_a_small_file_that_does_not_grow_with_the_batch(tmp_path: Path) -> None:
