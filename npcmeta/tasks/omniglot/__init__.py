@@ -78,9 +78,9 @@ class OmniglotFamily:
         people = self._pictures.shape[1]
         if count > people:
             raise ValueError(f"{count} drawings of each character, shots and query shots together; there are {people}")
-        characters = torch.stack([self._characters(generator) for _ in range(num_tasks)] or [self._everything[:0]])
+        characters = torch.cat([self._everything[:0], *(self._characters(generator) for _ in range(num_tasks))])
         order = torch.rand(num_tasks, self._ways, people, generator=generator).argsort(-1)
-        characters = characters.reshape(num_tasks, -1, 1)
+        characters = characters.reshape(num_tasks, self._ways, 1)
         pictures = self._pictures[characters, order[..., :count]].float() / 255
         if self._distortion is not None:
             pictures = distort(pictures.flatten(0, 2), self._distortion, generator).reshape(pictures.shape)
