@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from npcmeta.learners import anil, cavia, cnp, finetune, maml, meta_sgd, reptile
+from npcmeta.learners import anil, cavia, cnp, finetune, maml, matching, meta_sgd, protonet, reptile
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -29,6 +29,8 @@ LEARNERS: dict[str, type[Settings]] = {
     "meta_sgd": meta_sgd.MetaSgdSettings,
     "reptile": reptile.ReptileSettings,
     "cavia": cavia.CaviaSettings,
+    "protonet": protonet.ProtonetSettings,
+    "matching": matching.MatchingSettings,
     "cnp": cnp.CnpSettings,
 }
 
