@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from npcmeta.learners import cnp, finetune, maml
+from npcmeta.learners import cnp, finetune, latent_np, maml
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -26,6 +26,7 @@ LEARNERS: dict[str, type[Settings]] = {
     "maml": maml.MamlSettings,
     "fomaml": maml.FomamlSettings,
     "cnp": cnp.CnpSettings,
+    "latent_np": latent_np.LatentNpSettings,
 }
 
 

@@ -12,7 +12,7 @@ from npcmeta.types import Action, Examples
 from tests import toys
 from tests.contract.cases import Case, build_case
 
-ADDITIVE = ("cnp",)
+ADDITIVE = ("cnp", "latent_np")
 """Learners whose state is a sum over examples, so that adapting twice is adapting once on everything."""
 
 
