@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from npcmeta.learners import anil, cavia, cnp, finetune, maml, matching, meta_sgd, protonet, reptile
+from npcmeta.learners import anil, cavia, cnp, finetune, latent_np, maml, matching, meta_sgd, protonet, reptile
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -32,6 +32,7 @@ LEARNERS: dict[str, type[Settings]] = {
     "protonet": protonet.ProtonetSettings,
     "matching": matching.MatchingSettings,
     "cnp": cnp.CnpSettings,
+    "latent_np": latent_np.LatentNpSettings,
 }
 
 

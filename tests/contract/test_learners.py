@@ -14,7 +14,7 @@ from npcmeta.types import Action, Examples
 from tests import toys
 from tests.contract.cases import Case, build_case
 
-ADDITIVE = ("protonet", "matching", "cnp")
+ADDITIVE = ("protonet", "matching", "cnp", "latent_np")
 """Learners whose state is a sum over examples, or a list of them: adapting twice is adapting once on everything."""
 
 
