@@ -29,20 +29,22 @@ def init(generator: Generator, parts: Mapping[str, tuple[tuple[int, ...], float]
     params: Params = {}
     for name, (sizes, scale) in parts.items():
         params |= networks.with_prefix(f"{name}.", networks.init_mlp(generator, sizes, last_scale=scale))
-    del params["modulation.0.bias"]  # a context of zero changes nothing
+    params.pop("modulation.0.bias", None)  # a context of zero changes nothing
     return params
 
 
-def encode(meta: Params, head: Head, examples: Examples, activation: str) -> Tensor:
-    """The codes of examples, [T, S, code]."""
-    expected = decode(meta, None, examples.observation, activation)
+def encode(meta: Params, head: Head, expected: Tensor, examples: Examples, activation: str) -> Tensor:
+    """The codes of examples [T, S, code], from the unadapted policy's head parameters for them [T, S, P]."""
     surprise = head.nll_gradient(expected, examples.action, examples.action_mask).clamp(-MAX_SURPRISE, MAX_SURPRISE)
     return run(meta, "features", examples.observation, activation) * run(meta, "surprise", surprise, activation)
 
 
-def collect(meta: Params, head: Head, state: Params, examples: Examples, activation: str) -> Params:
-    """The state's `sum` of codes [T, code] and their `count` [T, 1], with those of the examples added."""
-    codes = encode(meta, head, examples, activation) * examples.weight.unsqueeze(-1)
+def collect(meta: Params, head: Head, state: Params, expected: Tensor, examples: Examples, activation: str) -> Params:
+    """The state's `sum` of codes [T, code] and their `count` [T, 1], with those of the examples added.
+
+    `expected` are the unadapted policy's head parameters for the examples [T, S, P].
+    """
+    codes = encode(meta, head, expected, examples, activation) * examples.weight.unsqueeze(-1)
     count = examples.weight.sum(-1, keepdim=True)
     return {"sum": state["sum"] + codes.sum(-2), "count": state["count"] + count}
 
@@ -69,11 +71,23 @@ def decode(
 
     Hidden units are left out, with the rate `dropout`, where there is a generator to choose them.
     """
+    return decode_with_layers(meta, context, observation, activation, dropout, generator)[0]
+
+
+def decode_with_layers(
+    meta: Params,
+    context: Tensor | None,
+    observation: Tensor,
+    activation: str,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """What `decode` returns, and the inputs of every layer."""
     decoder = networks.under_prefix("decoder.", meta)
     function, _ = networks.ACTIVATIONS[activation]
     layers = range(networks.depth(decoder) - 1)
     modulation = [None for _ in layers] if context is None else _modulate(meta, decoder, context)
-    x = observation
+    x, inputs = observation, [observation]
     for layer, change in zip(layers, modulation, strict=True):
         x = networks.affine(decoder, layer, x)
         if change is not None:
@@ -81,7 +95,8 @@ def decode(
             x = x * (1 + scale) + shift
         x = function(x)
         x = x if generator is None else networks.dropout(x, dropout, generator)
-    return networks.affine(decoder, len(layers), x)
+        inputs.append(x)
+    return networks.affine(decoder, len(layers), x), inputs
 
 
 def run(meta: Params, part: str, x: Tensor, activation: str) -> Tensor:

@@ -17,7 +17,16 @@ ACTIONS = {
 }
 DISCRETE_ONLY = ("protonet",)
 """Learners that refuse continuous actions."""
-SMALL = {"hidden": (12,), "encoder": (12,), "code": 6, "latent": 4, "embedding": 6, "capacity": 160, "dropout": 0.0}
+SMALL = {
+    "hidden": (12,),
+    "encoder": (12,),
+    "code": 6,
+    "latent": 4,
+    "embedding": 6,
+    "capacity": 160,
+    "dropout": 0.0,
+    "members": 1,
+}
 """Applied to whichever of these settings a learner has."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from npcmeta.learners import anil, cavia, cnp, finetune, latent_np, maml, matching, meta_sgd, protonet, reptile
+from npcmeta.learners import anil, bayes, cavia, cnp, finetune, latent_np, maml, matching, meta_sgd, protonet, reptile
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -22,6 +22,7 @@ class Settings(Protocol):
 
 
 LEARNERS: dict[str, type[Settings]] = {
+    "bayes": bayes.BayesSettings,
     "finetune": finetune.FinetuneSettings,
     "maml": maml.MamlSettings,
     "fomaml": maml.FomamlSettings,
