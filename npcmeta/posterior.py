@@ -52,7 +52,7 @@ def fit(
     """
     temper, weight = tempering[:, None, None], examples.weight.unsqueeze(-1)
     precision = earlier.precision + _curvature(head, average, features, examples)
-    covariance = inverse(temper.unsqueeze(-1) * precision + torch.eye(features.shape[-1], dtype=features.dtype))
+    covariance = inverse(temper.unsqueeze(-1) * precision + identity(features.shape[-1], features))
     unit, v = head.unit(average), torch.zeros_like(earlier.pull)
     for _ in range(steps):
         gradient = _slope(head, average, features @ v * unit, examples) * unit * weight
@@ -71,12 +71,18 @@ def inverse(matrix: Tensor) -> Tensor:
     return _Inverse.apply(matrix) if matrix.requires_grad else _newton_schulz(matrix)
 
 
+def identity(size: int, like: Tensor) -> Tensor:
+    """The identity matrix, by a comparison, which every engine has."""
+    index = torch.arange(size, device=like.device)
+    return (index.unsqueeze(-1) == index).to(like.dtype)
+
+
 def _newton_schulz(matrix: Tensor) -> Tensor:
-    twice = 2 * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    one = identity(matrix.shape[-1], matrix)
     # The largest row sum bounds the largest eigenvalue; the smallest is at least 1.
-    x = (2 / (matrix.abs().sum(-1).amax(-1)[..., None, None] + 1)) * (twice / 2)
+    x = (2 / (matrix.abs().sum(-1).amax(-1)[..., None, None] + 1)) * one
     for _ in range(INVERSE_STEPS):
-        x = x @ (twice - matrix @ x)
+        x = x @ (2 * one - matrix @ x)
     return x
 
 
