@@ -56,6 +56,7 @@ def _overcooked(data: Path | None, split: int) -> TaskSplits:
 _WAVES = {"hidden": [40, 40], "activation": "tanh", "inner_rate": 0.05}
 _SLOW_TO_MOVE = {"dropout": 0.3, "prior_examples": 100.0, "inner_rate": 0.3}
 PEOPLE: Mapping[str, Mapping[str, Any]] = {
+    "bayes": {"dropout": 0.3, "members": 3},
     "finetune": {"dropout": 0.3},
     "cnp": {"dropout": 0.3, "prior_examples": 30.0},
     "protonet": {"dropout": 0.3, "prior_examples": 100.0},
@@ -102,7 +103,7 @@ FAMILIES: dict[str, Family] = {
     "recorded": Family(
         _recorded,
         True,
-        "cnp",
+        "bayes",
         50,
         {"meta_steps": 1500, "meta_batch": 16, "min_shots": 4, "max_shots": 200, "query_shots": 100}
         | {"weight_decay": 0.5, "optimizer": "muon", "rate": 3e-3},
@@ -112,7 +113,7 @@ FAMILIES: dict[str, Family] = {
     "overcooked": Family(
         _overcooked,
         False,
-        "maml",
+        "bayes",
         50,
         {"meta_steps": 1400, "meta_batch": 16, "min_shots": 4, "max_shots": 500, "query_shots": 150}
         | {"weight_decay": 0.5, "optimizer": "muon", "rate": 3e-3},
