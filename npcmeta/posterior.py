@@ -66,7 +66,7 @@ def inverse(matrix: Tensor) -> Tensor:
     """Inverse of symmetric matrices I + H [.., D, D] with H >= 0, by Newton-Schulz iterations (matrix products alone).
 
     Converges from any multiple of I below 2 / (largest eigenvalue), in the end quadratically: 30 steps reach the
-    rounding of the number format up to a condition of about a million.
+    rounding of the number format up to a condition of ten thousand.
     """
     return _Inverse.apply(matrix) if matrix.requires_grad else _newton_schulz(matrix)
 
