@@ -62,6 +62,33 @@ def fit(
     return v, Evidence(precision, pull), covariance
 
 
+def known(features: Tensor, weight: Tensor, covariance: Tensor) -> Tensor:
+    """How well a character is known in the situations of its examples: the share of its prior variance that is gone.
+
+    0 is a stranger, 1 is known perfectly. It counts what the examples could tell, not what they said.
+
+    Args:
+        features: z, [T, S, D].
+        weight: Of the examples, [T, S].
+        covariance: The posterior's, [T, G, D, D].
+
+    Returns:
+        [T, 1], the mean over the head parameters that bend alike.
+    """
+    left = ((features.unsqueeze(1) @ covariance).mean(1) * features).sum(-1)
+    before = features.square().sum(-1)
+    return 1 - ((left * weight).sum(-1) / (before * weight).sum(-1).clamp_min(1e-12)).unsqueeze(-1)
+
+
+def examples_until(known_now: float, examples: float, target: float) -> float:
+    """How many more examples make a character so well known, if each tells as much as those before it did.
+
+    With n examples of n + m the share is n / (n + m), where m is what the prior counts for; `known_now` tells m.
+    """
+    prior = examples * (1 - known_now) / max(known_now, 1e-9)
+    return max(0.0, prior * target / (1 - target) - examples)
+
+
 def inverse(matrix: Tensor) -> Tensor:
     """Inverse of symmetric matrices I + H [.., D, D] with H >= 0, by Newton-Schulz iterations (matrix products alone).
 

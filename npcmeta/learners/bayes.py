@@ -72,7 +72,7 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
     activation, num_features = settings.activation, settings.features + 1
     num_curvatures = len(head.alike)
     context_keys = ("context",) if settings.context else ()
-    memory = ("precision", "pull", "count", *(("sum",) if settings.context else ()))
+    memory = ("precision", "pull", "count", "known", *(("sum",) if settings.context else ()))
 
     def init(generator: Generator) -> Params:
         params: Params = {}
@@ -117,6 +117,7 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
             "precision": like.new_zeros(num_tasks, num_curvatures, num_features, num_features),
             "pull": like.new_zeros(num_tasks, num_features, head.num_params),
             "count": like.new_zeros(num_tasks, 1),
+            "known": like.new_zeros(num_tasks, 1),
         }
         if settings.context:
             state |= {"context": like.new_zeros(num_tasks, settings.context),
@@ -146,8 +147,11 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
         """The posterior of V, given what the average policy expected and the features."""
         earlier = posterior.Evidence(state["precision"], state["pull"])
         tempering = temper(meta, count.squeeze(-1))
-        v, evidence, _ = posterior.fit(head, expected, features, examples, earlier, tempering, settings.inner_steps)
-        return {"weights": v, "precision": evidence.precision, "pull": evidence.pull}
+        v, evidence, covariance = posterior.fit(
+            head, expected, features, examples, earlier, tempering, settings.inner_steps
+        )
+        known = posterior.known(features, examples.weight, covariance)
+        return {"weights": v, "precision": evidence.precision, "pull": evidence.pull, "known": known}
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
         yield state

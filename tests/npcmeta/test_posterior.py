@@ -117,3 +117,23 @@ def test_extreme_outliers_stay_finite() -> None:
     assert v.isfinite().all()
     assert evidence.pull.isfinite().all()
     assert math.isfinite(float(objective(head, average - 5, 10 * features, wild, 1.0, v).sum()))
+
+
+def test_a_character_is_better_known_the_more_it_showed() -> None:
+    head, average, features, examples = problem("discrete")
+    shares = []
+    for shown in (0, 3, 30):
+        part = examples._replace(weight=examples.weight * (torch.arange(SHOTS) < shown))
+        temper = torch.ones(TASKS, dtype=torch.float64)
+        _, _, covariance = posterior.fit(head, average, features, part, nothing(head), temper, 1)
+        shares.append(posterior.known(features, examples.weight, covariance))
+    assert torch.equal(shares[0], torch.zeros(TASKS, 1, dtype=torch.float64))
+    assert (shares[0] < shares[1]).all()
+    assert (shares[1] < shares[2]).all()
+    assert (shares[2] < 1).all()
+
+
+def test_how_many_more_examples_make_a_character_known() -> None:
+    """Where the prior counts for 60 examples, 20 make a quarter, and 40 more make a half."""
+    assert posterior.examples_until(0.25, 20, 0.5) == pytest.approx(40)
+    assert posterior.examples_until(0.8, 20, 0.5) == 0.0
