@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Generator, Tensor
 
 from npcmeta import networks
@@ -108,3 +109,18 @@ def _modulate(meta: Params, decoder: Params, context: Tensor) -> tuple[Tensor, .
     """What a context does to each hidden layer, [T, 1, 2 * size]."""
     change = context.unsqueeze(-2) @ meta["modulation.0.weight"]
     return change.split([2 * decoder[f"{i}.bias"].shape[-1] for i in range(networks.depth(decoder) - 1)], -1)
+
+
+def context_gradients(meta: Params, head: Head, context: Tensor, examples: Examples, activation: str) -> Tensor:
+    """Gradient of each example's NLL by its character's context, [T, S, context]; without autograd."""
+    decoder, modulation = networks.under_prefix("decoder.", meta), meta["modulation.0.weight"]
+    changes = _modulate(meta, decoder, context)
+    output, inputs = decode_with_layers(meta, context, examples.observation, activation)
+    delta = head.nll_gradient(output, examples.action, examples.action_mask)
+    _, slope = networks.ACTIVATIONS[activation]
+    by_layer: list[Tensor] = []
+    for layer in reversed(range(len(changes))):
+        delta = (delta @ decoder[f"{layer + 1}.weight"].transpose(-1, -2)) * slope(inputs[layer + 1])
+        by_layer[:0] = [delta * networks.affine(decoder, layer, inputs[layer]), delta]
+        delta = delta * (1 + changes[layer].chunk(2, -1)[0])
+    return torch.cat(by_layer, -1) @ modulation.transpose(-1, -2)

@@ -81,7 +81,7 @@ FAMILIES: dict[str, Family] = {
     "arena": Family(
         _arena,
         False,
-        "cnp",
+        "bayes",
         50,
         {"meta_steps": 2500, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150}
         | {"optimizer": "muon", "rate": 5e-3},
@@ -89,6 +89,7 @@ FAMILIES: dict[str, Family] = {
         {
             "finetune": {"dropout": 0.0, "hidden": [96, 96]},
             "cnp": {"dropout": 0.0, "hidden": [96, 96], "unadapted_share": 0.5},
+            "bayes": {"dropout": 0.0, "hidden": [96, 96], "context": 32, "inner_steps": 3, "tempering": 0.33},
         },
     ),
     "character": Family(
