@@ -42,7 +42,8 @@ class BayesSettings:
     code: int = 128
     """Size of the code of an example, if there is a context."""
     prior_examples: float = 10.0
-    """How many examples the average character counts for in the first guess, if there is a context."""
+    """How many examples the average character counts for: K of them move it by K / (K + prior_examples) of what they
+    say, however well they agree."""
     inner_steps: int = 6
     """Steps of the inner loop, M."""
     tempering: float = 0.2
@@ -100,7 +101,8 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
 
     def temper(meta: Params, shots: Tensor) -> Tensor:
         offset, exponent = meta["tempering"]
-        return settings.tempering * torch.exp(offset + exponent * torch.log(shots.clamp_min(1.0) / TYPICAL_SHOTS))
+        learned = torch.exp(offset + exponent * torch.log(shots.clamp_min(1.0) / TYPICAL_SHOTS))
+        return settings.tempering * learned * shots / (shots + settings.prior_examples).clamp_min(1e-12)
 
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
         like, bends = meta["traits.bias"], len(head.alike)
