@@ -52,7 +52,9 @@ class BayesSettings:
     activation: networks.Activation = "relu"
     """relu or tanh."""
     dropout: float = 0.1
-    """Share of hidden units (and of inputs of the features) left out while training."""
+    """Share of hidden units left out while training."""
+    feature_dropout: float = 0.1
+    """Share of the features' inputs left out while training, if there is no context."""
     unadapted_share: float = 0.5
     """Weight of the average policy's loss beside the loss after adapting."""
 
@@ -159,7 +161,7 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
         with torch.no_grad():
             (support, support_inputs), (query, query_inputs) = (average(meta, part.observation) for part in task)
         support_features, query_features = (
-            traits(meta, networks.dropout(inputs, settings.dropout, generator))
+            traits(meta, networks.dropout(inputs, settings.feature_dropout, generator))
             for inputs in (support_inputs, query_inputs)
         )
         start = begin(meta, task.support.weight.shape[0], task.support.weight)

@@ -56,7 +56,7 @@ def _overcooked(data: Path | None, split: int) -> TaskSplits:
 _WAVES = {"hidden": [40, 40], "activation": "tanh", "inner_rate": 0.05}
 _SLOW_TO_MOVE = {"dropout": 0.3, "prior_examples": 100.0, "inner_rate": 0.3}
 PEOPLE: Mapping[str, Mapping[str, Any]] = {
-    "bayes": {"dropout": 0.3, "members": 3, "prior_examples": 30.0},
+    "bayes": {"dropout": 0.3, "feature_dropout": 0.5, "members": 3},
     "finetune": {"dropout": 0.3},
     "cnp": {"dropout": 0.3, "prior_examples": 30.0},
     "protonet": {"dropout": 0.3, "prior_examples": 100.0},

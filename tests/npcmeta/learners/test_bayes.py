@@ -11,7 +11,7 @@ from npcmeta.tasks.arena.family import SPEC as ARENA
 from npcmeta.types import ActionSpec, BehaviorSpec, Learner, Params
 from tests import toys
 
-SMALL = BayesSettings(hidden=(12,), members=2, features=6, encoder=(12,), code=6, dropout=0.0)
+SMALL = BayesSettings(hidden=(12,), members=2, features=6, encoder=(12,), code=6, dropout=0.0, feature_dropout=0.0)
 
 
 def trained(settings: BayesSettings, kind: str) -> tuple[Learner, Params]:
