@@ -27,7 +27,8 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
     """Acting state: the context [T, context], zero at first; memory: codes for the guess, and earlier evidence.
 
     The steps are of natural gradient with the empirical Fisher matrix of the examples (Amari 1998), on
-    c * NLL + |(context - guess) / spread|^2 / 2 with the tempering c. Only the guess is trained.
+    c * NLL + |(context - guess) / spread|^2 / 2 with the tempering c. Training makes one of them, whose length it takes
+    as given: the policy learns to play characters as they are found, and the guess to begin where they are.
     """
     head = heads.build_head(spec.action)
     activation, size = settings.activation, settings.context
@@ -94,10 +95,13 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
         return neural_process.decode(meta, state["context"], observation, activation)
 
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
-        guessed = guess(meta, begin(meta, task.support.weight.shape[0], task.support.weight), task.support)["context"]
+        start = begin(meta, task.support.weight.shape[0], task.support.weight)
+        guessed = guess(meta, start, task.support)["context"]
+        with torch.no_grad():
+            moved = step(meta, start, guessed, guessed, task.support)["context"] - guessed
         adapted, unadapted = (
             neural_process.decode(meta, context, task.query.observation, activation, settings.dropout, generator)
-            for context in (guessed, None)
+            for context in (guessed + moved, None)
         )
         loss, metrics = query_loss(head, task.query, adapted, unadapted, settings.unadapted_share)
         return loss + SPREAD_SHARE * spread_nll(meta["log_spread"], guessed.detach()), metrics
