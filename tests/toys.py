@@ -15,7 +15,7 @@ ACTIONS = {
     "discrete": ActionSpec(0, (3, 2)),
     "mixed": ActionSpec(2, (3, 2)),
 }
-SMALL = {"hidden": (12,), "encoder": (12,), "code": 6, "latent": 4, "dropout": 0.0}
+SMALL = {"hidden": (12,), "encoder": (12,), "code": 6, "latent": 4, "directions": 4, "dropout": 0.0}
 """Applied to whichever of these settings a learner has."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from npcmeta.learners import cnp, finetune, latent_np, maml
+from npcmeta.learners import cnp, finetune, latent_np, maml, platipus
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -27,6 +27,7 @@ LEARNERS: dict[str, type[Settings]] = {
     "fomaml": maml.FomamlSettings,
     "cnp": cnp.CnpSettings,
     "latent_np": latent_np.LatentNpSettings,
+    "platipus": platipus.PlatipusSettings,
 }
 
 
