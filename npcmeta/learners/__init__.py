@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from npcmeta.learners import cnp, finetune, latent_np, maml, platipus
+from npcmeta.learners import abml, cnp, finetune, latent_np, maml, platipus
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -28,6 +28,7 @@ LEARNERS: dict[str, type[Settings]] = {
     "cnp": cnp.CnpSettings,
     "latent_np": latent_np.LatentNpSettings,
     "platipus": platipus.PlatipusSettings,
+    "abml": abml.AbmlSettings,
 }
 
 
