@@ -15,12 +15,27 @@ ACTIONS = {
     "discrete": ActionSpec(0, (3, 2)),
     "mixed": ActionSpec(2, (3, 2)),
 }
-SMALL = {"hidden": (12,), "encoder": (12,), "code": 6, "latent": 4, "directions": 4, "dropout": 0.0}
+DISCRETE_ONLY = ("protonet",)
+"""Learners that refuse continuous actions."""
+SMALL: dict[str, object] = {
+    "hidden": (12,), "encoder": (12,), "code": 6, "latent": 4, "directions": 4, "embedding": 6, "capacity": 160,
+    "dropout": 0.0,
+}  # fmt: skip
 """Applied to whichever of these settings a learner has."""
 
 
 def spec(kind: str) -> BehaviorSpec:
     return BehaviorSpec(OBSERVATION, ACTIONS[kind], 10.0)
+
+
+def kinds(learner: str) -> list[str]:
+    """The kinds of actions that a learner can decide."""
+    return ["discrete"] if learner in DISCRETE_ONLY else list(ACTIONS)
+
+
+def cases() -> list[tuple[str, str]]:
+    """Every learner with every kind of actions that it can decide."""
+    return [(learner, kind) for learner in learners.LEARNERS for kind in kinds(learner)]
 
 
 def small_settings(learner: str, **changes: object) -> Settings:

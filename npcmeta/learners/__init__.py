@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from npcmeta.learners import abml, cnp, finetune, latent_np, maml, platipus
+from npcmeta.learners import (
+    abml,
+    anil,
+    cavia,
+    cnp,
+    finetune,
+    latent_np,
+    maml,
+    matching,
+    meta_sgd,
+    platipus,
+    protonet,
+    reptile,
+)
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -25,6 +38,12 @@ LEARNERS: dict[str, type[Settings]] = {
     "finetune": finetune.FinetuneSettings,
     "maml": maml.MamlSettings,
     "fomaml": maml.FomamlSettings,
+    "anil": anil.AnilSettings,
+    "meta_sgd": meta_sgd.MetaSgdSettings,
+    "reptile": reptile.ReptileSettings,
+    "cavia": cavia.CaviaSettings,
+    "protonet": protonet.ProtonetSettings,
+    "matching": matching.MatchingSettings,
     "cnp": cnp.CnpSettings,
     "latent_np": latent_np.LatentNpSettings,
     "platipus": platipus.PlatipusSettings,

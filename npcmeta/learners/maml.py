@@ -35,6 +35,10 @@ class MamlSettings:
     """Weight of the loss before adapting beside the loss after it, so that an NPC plays well before any example."""
     first_order: bool = False
     """Leave out the second derivatives (FOMAML)."""
+    added_inputs: int = 0
+    """Inputs that are parameters, learned and adapted with all others; 0 is the paper's."""
+    fixed_std: float = 0.0
+    """Standard deviation of continuous actions; 0 learns it."""
 
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
@@ -60,12 +64,13 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
     (`prior_examples`; 0 is the paper's), and the meta-loss includes the loss before adapting (`unadapted_share`; 0 is
     the paper's).
     """
-    head = heads.build_head(spec.action)
+    head = heads.build_head(spec.action, settings.fixed_std)
     sizes = (spec.observation_size, *settings.hidden, head.num_params)
-    keys = tuple(networks.init_mlp(Generator(), sizes))
 
     def init(generator: Generator) -> Params:
-        return networks.init_mlp(generator, sizes)
+        return networks.init_mlp_with_added_inputs(generator, sizes, settings.added_inputs)
+
+    keys = tuple(init(Generator()))
 
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
         return inner_loop.stack(meta, num_tasks)
@@ -122,4 +127,4 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
 
 def step_size(settings: MamlSettings, shots: Tensor) -> Tensor:
     """Step size of the inner loop for each task [T], from its number of examples [T]."""
-    return settings.inner_rate * shots / (shots + settings.prior_examples).clamp_min(1e-12)
+    return inner_loop.step_size(settings.inner_rate, settings.prior_examples, shots)

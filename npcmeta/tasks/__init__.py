@@ -58,6 +58,8 @@ _SLOW_TO_MOVE = {"dropout": 0.3, "prior_examples": 100.0, "inner_rate": 0.3}
 PEOPLE: Mapping[str, Mapping[str, Any]] = {
     "finetune": {"dropout": 0.3},
     "cnp": {"dropout": 0.3, "prior_examples": 30.0},
+    "protonet": {"dropout": 0.3, "prior_examples": 100.0},
+    "matching": {"dropout": 0.3, "prior_examples": 10.0},
     "maml": _SLOW_TO_MOVE,
     "fomaml": _SLOW_TO_MOVE,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from npcmeta.learners import LEARNERS
 from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
 from npcmeta_export import TARGETS, ParityError, export, load_session, parity, policy
 from npcmeta_export.operators import SENTIS_2_1
+from tests import toys
 
 ACTIONS = {
     "continuous": ActionSpec(3, ()),
@@ -43,8 +45,7 @@ def feeds(archetype: Archetype, rows: int) -> dict[str, np.ndarray]:
     return {k: v.numpy() for k, v in policy.example_inputs(archetype, rows, Generator().manual_seed(5)).items()}
 
 
-@pytest.mark.parametrize("kind", ACTIONS)
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize(("learner", "kind"), toys.cases())
 def test_an_npc_acts_the_same_through_every_graph_as_in_torch(tmp_path: Path, learner: str, kind: str) -> None:
     archetype = make_archetype(tmp_path, learner, ACTIONS[kind])
     npc = changed_npc(archetype)
@@ -66,7 +67,7 @@ def test_an_npc_acts_the_same_through_every_graph_as_in_torch(tmp_path: Path, le
 @pytest.mark.parametrize("learner", LEARNERS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_assets_keep_to_what_engines_accept(tmp_path: Path, learner: str, target: str) -> None:
-    archetype = make_archetype(tmp_path, learner, ACTIONS["mixed"])
+    archetype = make_archetype(tmp_path, learner, ACTIONS[toys.kinds(learner)[-1]])
     file, _ = export(archetype, target, tmp_path)
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
@@ -75,6 +76,20 @@ def test_assets_keep_to_what_engines_accept(tmp_path: Path, learner: str, target
     assert {node.op_type for node in model.graph.node} <= SENTIS_2_1
     assert all(not tensor.external_data for tensor in model.graph.initializer)
     assert all(value.type.tensor_type.shape.dim[0].dim_param == "n" for value in model.graph.input)
+
+
+@pytest.mark.parametrize("learner", ["protonet", "matching"])
+def test_npcs_that_see_pictures(tmp_path: Path, learner: str) -> None:
+    settings = dataclasses.replace(LEARNERS[learner](), image=(18, 16, 2), filters=12)  # type: ignore[type-var]
+    spec = BehaviorSpec(18 * 16 * 2, ActionSpec(0, (5,)), 10.0)
+    meta = settings.build(spec).init(Generator().manual_seed(3))
+    normaliser = Normaliser((0.5,) * spec.observation_size, (0.3,) * spec.observation_size)
+    draft = Archetype("guard", "arena", learner, settings, spec, normaliser, {}, {}, meta)
+    archetype = save_archetype(draft, tmp_path / "guard.safetensors")
+    for target in TARGETS:
+        file, _ = export(archetype, target, tmp_path, begin_npc(archetype, "bob"))
+        assert {node.op_type for node in onnx.load(file).graph.node} <= SENTIS_2_1
+        assert "Conv" in {node.op_type for node in onnx.load(file).graph.node}
 
 
 def test_an_adapted_npc_is_a_small_file_that_does_not_grow_with_the_batch(tmp_path: Path) -> None:
