@@ -15,7 +15,7 @@ from torch import Tensor
 from npcmeta import heads
 from npcmeta.archetype import draw_state_noise
 from npcmeta.evaluate import CHUNK, take_tasks, weighted_mean
-from npcmeta.types import ActionSpec, Examples, Learner, Params, Task
+from npcmeta.types import Action, ActionSpec, Examples, Learner, Params, Task
 
 BINS = 10
 """Bins of equal width for the expected calibration error."""
@@ -29,6 +29,7 @@ class Calibration(NamedTuple):
     nll_character: float  # of the mixture of whole characters: all decisions of a query set under the same draw
     spread: float  # standard deviation between draws of the mean continuous action, as scaled; NaN without them
     disagreement: float  # how often the likeliest choices of two draws differ; NaN without branches
+    indecision: float  # how often one draw would choose differently if asked twice; NaN without branches
     calibration_error: float  # of the mixture's choices: confidence against accuracy, in bins; NaN without branches
     coverage_50: float  # share of continuous actions inside of the mixture's central 50 % interval; NaN without them
     coverage_90: float  # and inside of its 90 % interval
@@ -60,19 +61,21 @@ def measure(learner: Learner, action: ActionSpec, params: Tensor, query: Example
         params: From `draw_params`, with at least two draws.
         query: What the characters did.
     """
-    nll = learner.head.nll(params, _for_each(query, params).action, query.action_mask)
+    nll = learner.head.nll(params, _for_each_draw(query.action, len(params)), query.action_mask)
     whole = mixture_nll((nll * query.weight).sum(-1)) / query.weight.sum(-1).clamp_min(1e-12)
-    nothing = math.nan, math.nan
-    spread, *coverage = _continuous(action, params, query) if action.continuous_size else (math.nan, *nothing)
-    disagreement, error = _discrete(action, params, query) if action.branch_sizes else nothing
+    nothing = math.nan, math.nan, math.nan
+    spread, inner, outer = _continuous(action, params, query) if action.continuous_size else nothing
+    disagreement, indecision, error = _discrete(action, params, query) if action.branch_sizes else nothing
     return Calibration(
         float(weighted_mean(nll.mean(0), query.weight).mean()),
         float(weighted_mean(mixture_nll(nll), query.weight).mean()),
         float(whole.mean()),
         spread,
         disagreement,
+        indecision,
         error,
-        *coverage,
+        inner,
+        outer,
     )
 
 
@@ -116,20 +119,20 @@ def _continuous(action: ActionSpec, params: Tensor, query: Examples) -> tuple[fl
     return float(between), coverage(cdf, weight, 0.5), coverage(cdf, weight, 0.9)
 
 
-def _discrete(action: ActionSpec, params: Tensor, query: Examples) -> tuple[float, float]:
-    differ, confidence, right = [], [], []
+def _discrete(action: ActionSpec, params: Tensor, query: Examples) -> tuple[float, float, float]:
+    differ, waver, confidence, right = [], [], [], []
     for branch, chances in enumerate(heads.probabilities(params, query.action_mask, action)):
         picked = heads.one_hot(chances.argmax(-1), chances.shape[-1]).mean(0)
         differ.append((1 - picked.square().sum(-1)) * len(chances) / (len(chances) - 1))
+        waver.append((1 - chances.square().sum(-1)).mean(0))
         sure, best = chances.mean(0).max(-1)
         confidence.append(sure.flatten())
         right.append((best == query.action.discrete[..., branch]).flatten())
     weight = query.weight.flatten().repeat(len(differ))
-    differing = weighted_mean(torch.stack(differ).mean(0), query.weight).mean()
-    return float(differing), calibration_error(torch.cat(confidence), torch.cat(right), weight)
+    shares = [weighted_mean(torch.stack(part).mean(0), query.weight).mean() for part in (differ, waver)]
+    return float(shares[0]), float(shares[1]), calibration_error(torch.cat(confidence), torch.cat(right), weight)
 
 
-def _for_each(query: Examples, params: Tensor) -> Examples:
-    """The query sets once for each draw, as a head's `nll` needs them."""
-    action = type(query.action)(*(part.expand(params.shape[0], *part.shape) for part in query.action))
-    return query._replace(action=action)
+def _for_each_draw(action: Action, draws: int) -> Action:
+    """The same actions once for each draw, as a head's `nll` needs them."""
+    return Action(*(part.expand(draws, *part.shape) for part in action))

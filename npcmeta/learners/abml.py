@@ -108,6 +108,7 @@ def build(settings: AbmlSettings, spec: BehaviorSpec) -> Learner:
                 for key in shapes
             }
             moved = pack(belief, state["noise"])
+            # A task without examples keeps its weights to the bit, which mean + std * noise may not give back.
             reached = {k: torch.where(inner_loop.along_tasks(shots > 0, v), moved[k], v) for k, v in state.items()}
             yield reached
 

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks, variational
-from npcmeta.evaluate import weighted_mean
+from npcmeta.learners.query_loss import mean_nll
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 from npcmeta.variational import Gaussian
 
@@ -104,8 +104,7 @@ def build(settings: PlatipusSettings, spec: BehaviorSpec) -> Learner:
         return place(meta, noise) | {"noise": noise, "count": noise.new_zeros(num_tasks, 1)}
 
     def descend(weights: Params, examples: Examples) -> Iterator[Params]:
-        shots = examples.weight.sum(-1)
-        rate = settings.inner_rate * shots / (shots + settings.prior_examples).clamp_min(1e-12)
+        rate = inner_loop.step_size(settings.inner_rate, settings.prior_examples, examples.weight.sum(-1))
         return inner_loop.sgd_steps(
             head, weights, examples, activation=activation, rate=rate, steps=settings.inner_steps, clip=clip
         )
@@ -142,9 +141,9 @@ def build(settings: PlatipusSettings, spec: BehaviorSpec) -> Learner:
         adapted = inner_loop.last(descend(drawn, task.support))
 
         def query_nll(weights: Params) -> Tensor:
-            seen, action, mask, weight = task.query
+            seen = task.query.observation
             output = networks.forward_with_dropout(weights, seen, activation, settings.dropout, generator)
-            return weighted_mean(head.nll(output, action, mask), weight).mean()
+            return mean_nll(head, output, task.query)
 
         def kl(right: Gaussian) -> Tensor:
             return (variational.divergence(posterior, right) / decisions.clamp_min(1.0)).sum(-1).mean()
