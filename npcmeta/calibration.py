@@ -42,14 +42,14 @@ def draw_params(learner: Learner, meta: Params, task: Task, draws: int) -> Tenso
     """
     tasks, drawn = task.support.weight.shape[0], []
     with torch.no_grad():
-        for draw in range(draws):
+        for draw in range(draws if learner.noise_size else 1):
             noise, chunks = draw_state_noise(learner, range(draw * tasks, (draw + 1) * tasks)), []
             for rows in torch.arange(tasks).split(CHUNK):
                 part = take_tasks(task, rows)
                 state = learner.update(meta, learner.begin(meta, len(rows), noise[rows]), part.support)
                 chunks.append(learner.predict(meta, state, part.query.observation))
             drawn.append(torch.cat(chunks))
-    return torch.stack(drawn)
+    return torch.stack(drawn).expand(draws, *drawn[0].shape)
 
 
 def measure(learner: Learner, action: ActionSpec, params: Tensor, query: Examples) -> Calibration:
