@@ -133,6 +133,18 @@ def action_features(action: Action, spec: ActionSpec, dtype: torch.dtype = torch
     return torch.cat([action.continuous.to(dtype), *hot], -1)
 
 
+def moments(params: Tensor, action: ActionSpec) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [.., C] of each continuous action, under a head with a learned spread."""
+    mean, raw = params[..., : 2 * action.continuous_size].chunk(2, -1)
+    return mean, torch.exp(_log_std(raw)[0])
+
+
+def probabilities(params: Tensor, mask: Tensor, action: ActionSpec) -> tuple[Tensor, ...]:
+    """For each branch, the probability of every choice [.., size]; 0 for one that is not allowed."""
+    logits = params[..., params.shape[-1] - action.mask_size :]
+    return tuple(branch.softmax(-1) for branch in _masked(logits, mask, action))
+
+
 def _check(action: ActionSpec) -> None:
     if action.continuous_size < 0 or (action.continuous_size == 0 and not action.branch_sizes):
         raise ValueError(

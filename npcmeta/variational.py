@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -29,3 +30,9 @@ def divergence(left: Gaussian, right: Gaussian) -> Tensor:
     ratio = torch.exp(2 * (left.log_std - right.log_std))
     distance = ((left.mean - right.mean) * torch.exp(-right.log_std)).square()
     return 0.5 * (ratio + distance - 1) + right.log_std - left.log_std
+
+
+def unbounded(std: float, low: float, high: float) -> float:
+    """The raw value that `bounded` maps to the logarithm of `std`."""
+    share = (math.log(std) - low) / (high - low)
+    return math.log(share / (1 - share))

@@ -19,16 +19,10 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {"bayes-context": ("bayes",
 """Learners that are two in one, by settings."""
 DISCRETE_ONLY = ("protonet",)
 """Learners that refuse continuous actions."""
-SMALL = {
-    "hidden": (12,),
-    "encoder": (12,),
-    "code": 6,
-    "latent": 4,
-    "embedding": 6,
-    "capacity": 160,
-    "dropout": 0.0,
-    "members": 1,
-}
+SMALL: dict[str, object] = {
+    "hidden": (12,), "encoder": (12,), "code": 6, "latent": 4, "directions": 4, "embedding": 6, "capacity": 160,
+    "dropout": 0.0, "feature_dropout": 0.0, "members": 1,
+}  # fmt: skip
 """Applied to whichever of these settings a learner has."""
 
 

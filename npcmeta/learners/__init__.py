@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from npcmeta.learners import anil, bayes, cavia, cnp, finetune, latent_np, maml, matching, meta_sgd, protonet, reptile
+from npcmeta.learners import (
+    abml,
+    anil,
+    bayes,
+    cavia,
+    cnp,
+    finetune,
+    latent_np,
+    maml,
+    matching,
+    meta_sgd,
+    platipus,
+    protonet,
+    reptile,
+)
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -34,6 +48,8 @@ LEARNERS: dict[str, type[Settings]] = {
     "matching": matching.MatchingSettings,
     "cnp": cnp.CnpSettings,
     "latent_np": latent_np.LatentNpSettings,
+    "platipus": platipus.PlatipusSettings,
+    "abml": abml.AbmlSettings,
 }
 
 

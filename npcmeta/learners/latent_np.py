@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, networks, neural_process, variational
-from npcmeta.evaluate import weighted_mean
+from npcmeta.learners.query_loss import mean_nll
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 from npcmeta.variational import Gaussian
 
@@ -107,9 +107,9 @@ def build(settings: LatentNpSettings, spec: BehaviorSpec) -> Learner:
         noise = torch.randn(rows, settings.latent, generator=generator, dtype=dtype)
 
         def query_nll(character: Tensor | None) -> Tensor:
-            seen, action, mask, weight = task.query
+            seen = task.query.observation
             output = neural_process.decode(meta, character, seen, activation, settings.dropout, generator)
-            return weighted_mean(head.nll(output, action, mask), weight).mean()
+            return mean_nll(head, output, task.query)
 
         def per_decision(left: Gaussian, right: Gaussian) -> Tensor:
             decisions = task.query.weight.sum(-1).clamp_min(1.0)

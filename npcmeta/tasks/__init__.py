@@ -53,16 +53,20 @@ def _overcooked(data: Path | None, split: int) -> TaskSplits:
     return overcooked.splits(split)
 
 
-_WAVES = {"hidden": [40, 40], "activation": "tanh", "inner_rate": 0.05}
+_SMOOTH: dict[str, Any] = {"hidden": [40, 40], "activation": "tanh"}
+_WAVES = _SMOOTH | {"inner_rate": 0.05}
+_LATENT_WAVES = {"hidden": [64, 64], "encoder": [64, 64], "code": 64, "latent": 8, "dropout": 0.0}
 _SLOW_TO_MOVE = {"dropout": 0.3, "prior_examples": 100.0, "inner_rate": 0.3}
 PEOPLE: Mapping[str, Mapping[str, Any]] = {
     "bayes": {"dropout": 0.3, "feature_dropout": 0.5, "members": 3},
     "finetune": {"dropout": 0.3},
     "cnp": {"dropout": 0.3, "prior_examples": 30.0},
+    "latent_np": {"dropout": 0.3, "prior_examples": 30.0},
     "protonet": {"dropout": 0.3, "prior_examples": 100.0},
     "matching": {"dropout": 0.3, "prior_examples": 10.0},
     "maml": _SLOW_TO_MOVE,
     "fomaml": _SLOW_TO_MOVE,
+    "platipus": _SLOW_TO_MOVE,
 }
 """Suits what few people did for a few minutes each: it is noisy, and a handful of examples says little of a person."""
 
@@ -75,7 +79,8 @@ FAMILIES: dict[str, Family] = {
         {"meta_steps": 5000, "meta_batch": 25, "weight_decay": 0.0, "rate": 3e-3, "clip": 10.0}
         | {"min_shots": 10, "max_shots": 10, "query_shots": 10},
         (5, 10),
-        {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}, "maml": _WAVES, "fomaml": _WAVES},
+        {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}, "maml": _WAVES, "fomaml": _WAVES}
+        | {"latent_np": _LATENT_WAVES, "platipus": _WAVES, "abml": _SMOOTH},
         unit=5.0,
     ),
     "arena": Family(

@@ -74,7 +74,7 @@ def random_direction(meta: Params, key: str, seed: int) -> Tensor:
 
 def slope_along(loss: Callable[[Params], Tensor], meta: Params, key: str, direction: Tensor) -> Tensor:
     """The central difference of a loss as one meta-parameter moves."""
-    width = 1e-5
+    width = 1e-6
     ahead, behind = (loss(meta | {key: meta[key] + amount * direction}) for amount in (width, -width))
     return (ahead - behind) / (2 * width)
 
