@@ -194,7 +194,7 @@ def adapt_graph(archetype: Archetype) -> str:
 def columns(family: str) -> list[str]:
     """Titles of the columns of a family's table."""
     shots = [f"NLL, {shots} shots" for shots in SHOTS[family]]
-    return ["learner", *shots, "adapt, ms", "bytes per NPC", "act, µs", "adapt graph", "training, min"]
+    return ["learner", *shots, "adapt, ms", "bytes per NPC", "act, µs", "adapt graph", "training, min", "outer steps"]
 
 
 def texts(row: Row, best: dict[str, float]) -> list[str]:
@@ -206,7 +206,7 @@ def texts(row: Row, best: dict[str, float]) -> list[str]:
     graph = "yes" if row["adapt_graph"] == "yes" else "no"
     return [
         row["learner"], *nlls, f"{row['adapt_milliseconds']:.2f}", f"{row['bytes_per_npc']:,}",
-        f"{row['act_microseconds']:.1f}", graph, f"{row['training_minutes']:.2f}",
+        f"{row['act_microseconds']:.1f}", graph, f"{row['training_minutes']:.2f}", f"{row['meta_steps']:,}",
     ]  # fmt: skip
 
 
@@ -216,8 +216,10 @@ def tabulate(rows: list[Row]) -> Iterator[tuple[str, list[list[str]], list[str]]
         here = [row for row in rows if row["family"] == family]
         shown = [row for row in here if not row["refused"]]
         best = {str(k): min((row["shots"][str(k)]["nll"] for row in shown), default=0.0) for k in SHOTS[family]}
-        notes = [f"{row['learner']} is not in the table: {row['refused']}" for row in here if row["refused"]]
-        notes += [f"no adapt graph: {row['adapt_graph']}" for row in shown if row["adapt_graph"] != "yes"]
+        notes = [f"`{row['learner']}` is left out: {row['refused']}" for row in here if row["refused"]]
+        notes += [
+            f"`{row['learner']}`, adapt graph: {row['adapt_graph']}" for row in shown if row["adapt_graph"] != "yes"
+        ]
         yield family, [texts(row, best) for row in shown], notes
 
 

@@ -57,7 +57,9 @@ def test_bytes_are_those_of_what_acts(tmp_path: Path) -> None:
 
 
 def test_a_learner_without_an_adapt_graph_says_why(tmp_path: Path) -> None:
-    assert "number of inner steps depends on how many examples" in measured(tmp_path, "finetune")["adapt_graph"]
+    row = measured(tmp_path, "finetune")
+    assert "number of inner steps depends on how many examples" in row["adapt_graph"]
+    assert f"- `finetune`, adapt graph: {row['adapt_graph']}" in markdown([row])
 
 
 def test_what_a_learner_refuses_is_a_row_too(tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_what_a_learner_refuses_is_a_row_too(tmp_path: Path) -> None:
     assert "continuous" in row["refused"]
     assert "shots" not in row
     page = markdown([measured(tmp_path), row])
-    assert f"- protonet is not in the table: {row['refused']}" in page
+    assert f"- `protonet` is left out: {row['refused']}" in page
     assert "| protonet |" not in page
 
 
