@@ -4,8 +4,9 @@ OMP_NUM_THREADS=1 python benchmarks/learner_table.py --out DIR [--families arena
     [--learners bayes,maml] [--minutes 1.0 | --meta-steps N] [--split 0] [--seed 0] [--write-docs docs/learners.md]
 
 An interrupted run goes on where it was: finished cells and a checkpoint of the one in training are kept in DIR.
-Everything runs in one process on one thread, and times are by the clock: other work on the machine shows in them.
-With --minutes a busy machine trains less; --meta-steps trains everybody for as many steps, whatever they cost.
+Everything runs in one process on one thread. Times to adapt and to act are processor time, so that other work on the
+machine shows little; training is by the clock. With --minutes a busy machine trains less; --meta-steps trains everybody
+for as many steps, whatever they cost.
 """
 
 from __future__ import annotations
@@ -173,12 +174,12 @@ def act_seconds(archetype: Archetype) -> float:
 
 
 def median_seconds(work: Callable[[], Any]) -> float:
-    """Median time of some work, after one time that does not count."""
+    """Median processor time of some work on this thread, after one time that does not count."""
     times = []
     for _ in range(REPEATS + 1):
-        began = time.perf_counter()
+        began = time.thread_time()
         work()
-        times.append(time.perf_counter() - began)
+        times.append(time.thread_time() - began)
     return statistics.median(times[1:])
 
 
