@@ -74,8 +74,11 @@ def build_head(action: ActionSpec, fixed_std: float = 0.0) -> Head:
         if continuous:
             z, _, slope = standardised(params, taken.continuous)
             parts.append(torch.ones_like(z[..., :1]))
-            # In the logarithm of the spread, the second derivative is 2 z^2, and at the optimum 2.
-            parts += [] if fixed_std else [2 * slope.square() * z.square().clamp_min(1.0)]
+            if not fixed_std:
+                # By the logarithm of the spread, the second derivative is 2 z^2, and at the optimum 2. The largest
+                # holds for all of them, so that many continuous actions need no more matrices than one.
+                bound = 2 * slope.square() * z.square().clamp_min(1.0)
+                parts.append(bound.amax(-1, keepdim=True))
         # Half the identity bounds the Hessian of a softmax (Boehning 1992).
         parts += [torch.full_like(params[..., :1], 0.5)] if choices else []
         return torch.cat(parts, -1)
@@ -102,12 +105,7 @@ def build_head(action: ActionSpec, fixed_std: float = 0.0) -> Head:
         uniform = torch.rand(*shape, choices, generator=generator).clamp(1e-7, 1 - 1e-7)
         return torch.cat([normal, -torch.log(-torch.log(uniform))], -1)
 
-    means, spreads, logits = (
-        [continuous] * (continuous > 0),
-        [1] * (first_logit - continuous),
-        [choices] * (choices > 0),
-    )
-    alike = (*means, *spreads, *logits)
+    alike = tuple(count for count in (continuous, first_logit - continuous, choices) if count)
     return Head(
         first_logit + choices,
         continuous + choices,

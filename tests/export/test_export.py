@@ -27,11 +27,12 @@ ACTIONS = {
 
 
 def make_archetype(folder: Path, learner: str, action: ActionSpec) -> Archetype:
-    settings = LEARNERS[learner]()
+    name, changes = toys.VARIANTS.get(learner, (learner, {}))
+    settings = dataclasses.replace(LEARNERS[name](), **changes)  # type: ignore[type-var]
     spec = BehaviorSpec(7, action, 10.0)
     meta = settings.build(spec).init(Generator().manual_seed(3))
     normaliser = Normaliser(tuple(0.1 * i for i in range(7)), tuple(1.0 + 0.2 * i for i in range(7)))
-    draft = Archetype("guard", "arena", learner, settings, spec, normaliser, {}, {}, meta)
+    draft = Archetype("guard", "arena", name, settings, spec, normaliser, {}, {}, meta)
     return save_archetype(draft, folder / "guard.safetensors")
 
 
@@ -163,7 +164,7 @@ def test_an_unknown_target_names_those_there_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ACTIONS)
-@pytest.mark.parametrize("learner", ["bayes", "cnp", "latent_np", "cavia", "matching"])
+@pytest.mark.parametrize("learner", ["bayes", "bayes-context", "cnp", "latent_np", "cavia", "matching"])
 def test_a_game_adapts_with_the_graph_as_torch_does(tmp_path: Path, learner: str, kind: str) -> None:
     archetype = make_archetype(tmp_path, learner, ACTIONS[kind])
     file, _ = export(archetype, "adapt", tmp_path)
