@@ -107,9 +107,11 @@ def how_well_known(npc: Npc) -> str:
     """How well the demonstrations show the character, and what more of them would do."""
     share = float(npc.state["known"])
     target = (int(10 * share) + 1) / 10
+    said = f"{npc.name} is known to {share:.0%} in the situations that it was shown in"
+    if target >= 1:
+        return said
     more = posterior.examples_until(share, npc.examples, target)
-    following = f"; about {more:.0f} more examples would make it {target:.0%}" if target < 1 else ""
-    return f"{npc.name} is known to {share:.0%} in the situations that it was shown in{following}"
+    return f"{said}; about {more:.0f} more examples would make it {target:.0%}"
 
 
 def report(npc: Npc, nlls: list[float]) -> Iterator[RenderableType]:
