@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -195,7 +196,7 @@ def adapt_graph(archetype: Archetype) -> str:
 def columns(family: str) -> list[str]:
     """Titles of the columns of a family's table."""
     shots = [f"NLL, {shots} shots" for shots in SHOTS[family]]
-    return ["learner", *shots, "adapt, ms", "bytes per NPC", "act, µs", "adapt graph", "training, min", "outer steps"]
+    return ["learner", *shots, "adapt, ms", "bytes per NPC", "act, µs", "adapt graph", "trained, min", "outer steps"]
 
 
 def texts(row: Row, best: dict[str, float]) -> list[str]:
@@ -238,7 +239,7 @@ def markdown(rows: list[Row]) -> str:
 def draw_tables(rows: list[Row]) -> Iterator[Table | str]:
     """The tables for a terminal, each followed by its notes."""
     for family, lines, notes in tabulate(rows):
-        table = Table(*columns(family), title=family)
+        table = Table(*columns(family), title=family, box=box.SIMPLE, padding=(0, 1, 0, 0))  # fits 80 columns
         for line in lines:
             table.add_row(*(f"[bold]{text.strip('*')}[/]" if text.startswith("**") else text for text in line))
         yield table
