@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from npcmeta.types import Params
 
-BLOCKS = 4
-MIN_SIDE = 2**BLOCKS
-GROUPS = 8
+BLOCKS, POOLED = 4, 3
+"""How many blocks there are, and behind how many of them a picture has half as many pixels a side."""
+MIN_SIDE = 2**POOLED
 
 
 def check_image(image: tuple[int, ...], observation_size: int) -> None:
@@ -30,7 +30,7 @@ def check_image(image: tuple[int, ...], observation_size: int) -> None:
 
 def feature_size(image: tuple[int, ...], filters: int) -> int:
     """How many numbers `convolve` puts out for a picture."""
-    return filters * (image[0] // 2**BLOCKS) * (image[1] // 2**BLOCKS)
+    return filters * (image[0] // MIN_SIDE) * (image[1] // MIN_SIDE)
 
 
 def init_convolutions(generator: Generator, image: tuple[int, ...], filters: int) -> Params:
@@ -51,18 +51,17 @@ def convolve(params: Params, observation: Tensor, image: tuple[int, ...]) -> Ten
     """Features [.., F] of pictures [.., O].
 
     Each block is a 3 x 3 convolution, 2 x 2 max-pooling, a normalisation and a rectifier: the one of Vinyals et al.
-    2016 and Snell et al. 2017, but for two things. The normalisation is over groups of channels of one picture (Wu and
-    He 2018) and not over a batch, so that what is made of a picture never depends on its neighbours. Pooling comes
-    before it, which leaves a quarter of the numbers to normalise.
+    2016 and Snell et al. 2017, but for three things. The normalisation is over all that the block makes of one picture
+    (Ba et al. 2016, Wu and He 2018) and not over a batch, so that what is made of a picture never depends on its
+    neighbours. Pooling comes before it, which leaves a quarter of the numbers to normalise. The last block does not
+    pool: which stroke is where still matters to what comes behind it.
     """
     height, width, channels = (*image, 1)[:3]
     x = observation.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
     for block in range(BLOCKS):
         x = functional.conv2d(channels_last(x), channels_last(params[f"{block}.kernel"]), padding=1)
-        x = functional.max_pool2d(x, 2)
-        groups = math.gcd(GROUPS, x.shape[1])
-        x = functional.group_norm(x, groups, params[f"{block}.scale"], params[f"{block}.shift"])
-        x = torch.relu(x)
+        x = functional.max_pool2d(x, 2) if block < POOLED else x
+        x = torch.relu(functional.group_norm(x, 1, params[f"{block}.scale"], params[f"{block}.shift"]))
     return x.reshape(*observation.shape[:-1], math.prod(x.shape[1:]))
 
 

@@ -68,7 +68,7 @@ def sgd_steps(
 
 
 def gradient_steps(
-    gradient: Callable[[Params], Params], state: Params, rates: Params, *, steps: int, clip: float
+    gradient: Callable[[Params], Params], state: Params, rates: Params, *, steps: int, clip: float | None
 ) -> Iterator[Params]:
     """Gradient descent on whatever a state holds; yields the state before the first step and after each one.
 
@@ -77,11 +77,12 @@ def gradient_steps(
         state: Where to begin.
         rates: Step sizes of each key; they broadcast to the state's shape.
         steps: How many.
-        clip: Largest gradient norm of one task.
+        clip: Largest gradient norm of one task; None leaves gradients as they are.
     """
     yield state
     for _ in range(steps):
-        slopes = clip_per_task(gradient(state), clip)
+        slopes = gradient(state)
+        slopes = slopes if clip is None else clip_per_task(slopes, clip)
         state = {key: value - rates[key] * slopes[key] for key, value in state.items()}
         yield state
 

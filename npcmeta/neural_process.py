@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Generator, Tensor
 
 from npcmeta import networks
@@ -29,20 +30,22 @@ def init(generator: Generator, parts: Mapping[str, tuple[tuple[int, ...], float]
     params: Params = {}
     for name, (sizes, scale) in parts.items():
         params |= networks.with_prefix(f"{name}.", networks.init_mlp(generator, sizes, last_scale=scale))
-    del params["modulation.0.bias"]  # a context of zero changes nothing
+    params.pop("modulation.0.bias", None)  # a context of zero changes nothing
     return params
 
 
-def encode(meta: Params, head: Head, examples: Examples, activation: str) -> Tensor:
-    """The codes of examples, [T, S, code]."""
-    expected = decode(meta, None, examples.observation, activation)
+def encode(meta: Params, head: Head, expected: Tensor, examples: Examples, activation: str) -> Tensor:
+    """The codes of examples [T, S, code], from the unadapted policy's head parameters for them [T, S, P]."""
     surprise = head.nll_gradient(expected, examples.action, examples.action_mask).clamp(-MAX_SURPRISE, MAX_SURPRISE)
     return run(meta, "features", examples.observation, activation) * run(meta, "surprise", surprise, activation)
 
 
-def collect(meta: Params, head: Head, state: Params, examples: Examples, activation: str) -> Params:
-    """The state's `sum` of codes [T, code] and their `count` [T, 1], with those of the examples added."""
-    codes = encode(meta, head, examples, activation) * examples.weight.unsqueeze(-1)
+def collect(meta: Params, head: Head, state: Params, expected: Tensor, examples: Examples, activation: str) -> Params:
+    """The state's `sum` of codes [T, code] and their `count` [T, 1], with those of the examples added.
+
+    `expected` are the unadapted policy's head parameters for the examples [T, S, P].
+    """
+    codes = encode(meta, head, expected, examples, activation) * examples.weight.unsqueeze(-1)
     count = examples.weight.sum(-1, keepdim=True)
     return {"sum": state["sum"] + codes.sum(-2), "count": state["count"] + count}
 
@@ -69,11 +72,23 @@ def decode(
 
     Hidden units are left out, with the rate `dropout`, where there is a generator to choose them.
     """
+    return decode_with_layers(meta, context, observation, activation, dropout, generator)[0]
+
+
+def decode_with_layers(
+    meta: Params,
+    context: Tensor | None,
+    observation: Tensor,
+    activation: str,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """What `decode` returns, and the inputs of every layer."""
     decoder = networks.under_prefix("decoder.", meta)
     function, _ = networks.ACTIVATIONS[activation]
     layers = range(networks.depth(decoder) - 1)
     modulation = [None for _ in layers] if context is None else _modulate(meta, decoder, context)
-    x = observation
+    x, inputs = observation, [observation]
     for layer, change in zip(layers, modulation, strict=True):
         x = networks.affine(decoder, layer, x)
         if change is not None:
@@ -81,7 +96,8 @@ def decode(
             x = x * (1 + scale) + shift
         x = function(x)
         x = x if generator is None else networks.dropout(x, dropout, generator)
-    return networks.affine(decoder, len(layers), x)
+        inputs.append(x)
+    return networks.affine(decoder, len(layers), x), inputs
 
 
 def run(meta: Params, part: str, x: Tensor, activation: str) -> Tensor:
@@ -93,3 +109,18 @@ def _modulate(meta: Params, decoder: Params, context: Tensor) -> tuple[Tensor, .
     """What a context does to each hidden layer, [T, 1, 2 * size]."""
     change = context.unsqueeze(-2) @ meta["modulation.0.weight"]
     return change.split([2 * decoder[f"{i}.bias"].shape[-1] for i in range(networks.depth(decoder) - 1)], -1)
+
+
+def context_gradients(meta: Params, head: Head, context: Tensor, examples: Examples, activation: str) -> Tensor:
+    """Gradient of each example's NLL by its character's context, [T, S, context]; without autograd."""
+    decoder, modulation = networks.under_prefix("decoder.", meta), meta["modulation.0.weight"]
+    changes = _modulate(meta, decoder, context)
+    output, inputs = decode_with_layers(meta, context, examples.observation, activation)
+    delta = head.nll_gradient(output, examples.action, examples.action_mask)
+    _, slope = networks.ACTIVATIONS[activation]
+    by_layer: list[Tensor] = []
+    for layer in reversed(range(len(changes))):
+        delta = (delta @ decoder[f"{layer + 1}.weight"].transpose(-1, -2)) * slope(inputs[layer + 1])
+        by_layer[:0] = [delta * networks.affine(decoder, layer, inputs[layer]), delta]
+        delta = delta * (1 + changes[layer].chunk(2, -1)[0])
+    return torch.cat(by_layer, -1) @ modulation.transpose(-1, -2)

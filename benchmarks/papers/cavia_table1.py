@@ -46,7 +46,6 @@ SHOTS = 10
 TEST_TASKS, VALIDATION_TASKS = 1000, 200
 SQUARED_ERROR = math.sqrt(0.5)
 """The fixed spread under which the NLL is the squared error, but for a constant."""
-NO_CLIP = 1e6
 
 
 class Cell(NamedTuple):
@@ -68,11 +67,11 @@ def cell_settings(cell: Cell) -> Settings:
     """The paper's learner."""
     if cell.learner == "cavia":
         return CaviaSettings(
-            hidden=(40, 40), context=cell.added, inner_rate=1.0, inner_steps=1, inner_clip=NO_CLIP,
+            hidden=(40, 40), context=cell.added, inner_rate=1.0, inner_steps=1, inner_clip=0.0,
             unadapted_share=0.0, fixed_std=SQUARED_ERROR,
         )  # fmt: skip
     return MamlSettings(
-        hidden=(40, 40), added_inputs=cell.added, inner_rate=0.1, inner_steps=1, inner_clip=NO_CLIP,
+        hidden=(40, 40), added_inputs=cell.added, inner_rate=0.1, inner_steps=1, inner_clip=0.0,
         unadapted_share=0.0, fixed_std=SQUARED_ERROR,
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from npcmeta.learners import (
     abml,
     anil,
+    bayes,
     cavia,
     cnp,
     finetune,
@@ -35,6 +36,7 @@ class Settings(Protocol):
 
 
 LEARNERS: dict[str, type[Settings]] = {
+    "bayes": bayes.BayesSettings,
     "finetune": finetune.FinetuneSettings,
     "maml": maml.MamlSettings,
     "fomaml": maml.FomamlSettings,

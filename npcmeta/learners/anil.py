@@ -26,7 +26,7 @@ class AnilSettings:
     inner_steps: int = 5
     """Steps of the inner loop, M."""
     inner_clip: float = 2.0
-    """Largest norm of one task's inner gradient."""
+    """Largest norm of one task's inner gradient; 0 sets none, as in the paper."""
     prior_examples: float = 0.0
     """How many examples the initialisation counts for: with K of them the step size is K / (K + prior_examples) of
     `inner_rate`. 0 is the paper's."""
@@ -74,7 +74,7 @@ def build(settings: AnilSettings, spec: BehaviorSpec) -> Learner:
             activation=settings.activation,
             rate=inner_loop.step_size(settings.inner_rate, settings.prior_examples, examples.weight.sum(-1)),
             steps=settings.inner_steps,
-            clip=settings.inner_clip,
+            clip=settings.inner_clip or None,
         )
         return (networks.with_prefix(last, networks.under_prefix("0.", weights)) for weights in reached)
 

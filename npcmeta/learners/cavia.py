@@ -28,7 +28,7 @@ class CaviaSettings:
     inner_steps: int = 3
     """Steps of the inner loop, M."""
     inner_clip: float = 2.0
-    """Largest norm of one task's inner gradient."""
+    """Largest norm of one task's inner gradient; 0 sets none, as in the paper."""
     prior_examples: float = 0.0
     """How many examples the empty context counts for: with K of them the step size is K / (K + prior_examples) of
     `inner_rate`. 0 is the paper's."""
@@ -78,7 +78,9 @@ def build(settings: CaviaSettings, spec: BehaviorSpec) -> Learner:
 
         pace = inner_loop.step_size(settings.inner_rate, settings.prior_examples, examples.weight.sum(-1))
         rates = {"context": pace.unsqueeze(-1)}
-        return inner_loop.gradient_steps(gradient, state, rates, steps=settings.inner_steps, clip=settings.inner_clip)
+        return inner_loop.gradient_steps(
+            gradient, state, rates, steps=settings.inner_steps, clip=settings.inner_clip or None
+        )
 
     def num_steps(shots: Tensor) -> Tensor:
         return settings.inner_steps * (shots > 0).to(torch.int64)

@@ -69,7 +69,8 @@ def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
         return {"sum": like.new_zeros(num_tasks, settings.code), "count": like.new_zeros(num_tasks, 1)}
 
     def update(meta: Params, state: Params, examples: Examples) -> Params:
-        return neural_process.collect(meta, head, state, examples, activation)
+        expected = neural_process.decode(meta, None, examples.observation, activation)
+        return neural_process.collect(meta, head, state, expected, examples, activation)
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
         yield state

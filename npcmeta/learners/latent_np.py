@@ -79,7 +79,8 @@ def build(settings: LatentNpSettings, spec: BehaviorSpec) -> Learner:
         return nothing | {"noise": noise}
 
     def update(meta: Params, state: Params, examples: Examples) -> Params:
-        return state | neural_process.collect(meta, head, state, examples, activation)
+        expected = neural_process.decode(meta, None, examples.observation, activation)
+        return state | neural_process.collect(meta, head, state, expected, examples, activation)
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
         yield state

@@ -25,7 +25,7 @@ class MamlSettings:
     inner_steps: int = 5
     """Steps of the inner loop, M."""
     inner_clip: float = 2.0
-    """Largest norm of one task's inner gradient."""
+    """Largest norm of one task's inner gradient; 0 sets none, as in the paper."""
     prior_examples: float = 0.0
     """How many examples the initialisation counts for: with K of them the step size is K / (K + prior_examples) of
     `inner_rate`, so that a handful of examples moves a character little. 0 is the paper's."""
@@ -83,7 +83,7 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
             activation=settings.activation,
             rate=step_size(settings, examples.weight.sum(-1)),
             steps=settings.inner_steps,
-            clip=settings.inner_clip,
+            clip=settings.inner_clip or None,
         )
 
     def num_steps(shots: Tensor) -> Tensor:

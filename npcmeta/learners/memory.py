@@ -21,9 +21,7 @@ class Features(NamedTuple):
 
     size: int
     init: Callable[[Generator], Params]
-    run: Callable[
-        [Params, Tensor, Generator | None], Tensor
-    ]  # (meta, [T, N, O], with dropout if given) -> [T, N, size]
+    run: Callable[[Params, Tensor, Generator | None], Tensor]  # (meta, [T, N, O], for dropout) -> [T, N, size]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class MetaSgdSettings:
     inner_steps: int = 1
     """Steps of the inner loop, M; the paper makes one."""
     inner_clip: float = 2.0
-    """Largest norm of one task's inner gradient."""
+    """Largest norm of one task's inner gradient; 0 sets none, as in the paper."""
     prior_examples: float = 0.0
     """How many examples the initialisation counts for: with K of them every step is K / (K + prior_examples) of what
     it would be. 0 is the paper's."""
@@ -73,7 +73,9 @@ def build(settings: MetaSgdSettings, spec: BehaviorSpec) -> Learner:
 
         pace = inner_loop.step_size(settings.inner_rate, settings.prior_examples, examples.weight.sum(-1))
         rates = {key: inner_loop.along_tasks(pace, state[key]) * (1 + meta[f"rate.{key}"]) for key in keys}
-        return inner_loop.gradient_steps(gradient, state, rates, steps=settings.inner_steps, clip=settings.inner_clip)
+        return inner_loop.gradient_steps(
+            gradient, state, rates, steps=settings.inner_steps, clip=settings.inner_clip or None
+        )
 
     def num_steps(shots: Tensor) -> Tensor:
         return settings.inner_steps * (shots > 0).to(torch.int64)

@@ -34,7 +34,7 @@ class ReptileSettings:
     """Steps of the inner loop when a character is adapted; training replaces it by the best of `STEPS` on validation
     tasks."""
     inner_clip: float = 2.0
-    """Largest norm of one task's inner gradient."""
+    """Largest norm of one task's inner gradient; 0 sets none, as in the paper."""
     prior_examples: float = 0.0
     """How many examples the initialisation counts for: with K of them the step size is K / (K + prior_examples) of
     `inner_rate`. 0 is the paper's."""
@@ -125,7 +125,7 @@ def descend(settings: ReptileSettings, head: Head, weights: Params, examples: Ex
         activation=settings.activation,
         rate=inner_loop.step_size(settings.inner_rate, settings.prior_examples, examples.weight.sum(-1)),
         steps=steps,
-        clip=settings.inner_clip,
+        clip=settings.inner_clip or None,
     )
 
 

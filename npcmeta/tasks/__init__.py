@@ -53,11 +53,12 @@ def _overcooked(data: Path | None, split: int) -> TaskSplits:
     return overcooked.splits(split)
 
 
-_SMOOTH = {"hidden": [40, 40], "activation": "tanh"}
+_SMOOTH: dict[str, Any] = {"hidden": [40, 40], "activation": "tanh"}
 _WAVES = _SMOOTH | {"inner_rate": 0.05}
 _LATENT_WAVES = {"hidden": [64, 64], "encoder": [64, 64], "code": 64, "latent": 8, "dropout": 0.0}
 _SLOW_TO_MOVE = {"dropout": 0.3, "prior_examples": 100.0, "inner_rate": 0.3}
 PEOPLE: Mapping[str, Mapping[str, Any]] = {
+    "bayes": {"dropout": 0.3, "feature_dropout": 0.5, "members": 3},
     "finetune": {"dropout": 0.3},
     "cnp": {"dropout": 0.3, "prior_examples": 30.0},
     "latent_np": {"dropout": 0.3, "prior_examples": 30.0},
@@ -85,14 +86,15 @@ FAMILIES: dict[str, Family] = {
     "arena": Family(
         _arena,
         False,
-        "cnp",
+        "bayes",
         50,
-        {"meta_steps": 2500, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150}
+        {"meta_steps": 12000, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150}
         | {"optimizer": "muon", "rate": 5e-3},
         (50, 500),
         {
             "finetune": {"dropout": 0.0, "hidden": [96, 96]},
             "cnp": {"dropout": 0.0, "hidden": [96, 96], "unadapted_share": 0.5},
+            "bayes": {"dropout": 0.0, "hidden": [96, 96], "context": 32, "inner_steps": 3, "tempering": 0.33},
         },
     ),
     "character": Family(
@@ -107,7 +109,7 @@ FAMILIES: dict[str, Family] = {
     "recorded": Family(
         _recorded,
         True,
-        "cnp",
+        "bayes",
         50,
         {"meta_steps": 1500, "meta_batch": 16, "min_shots": 4, "max_shots": 200, "query_shots": 100}
         | {"weight_decay": 0.5, "optimizer": "muon", "rate": 3e-3},
@@ -117,7 +119,7 @@ FAMILIES: dict[str, Family] = {
     "overcooked": Family(
         _overcooked,
         False,
-        "maml",
+        "bayes",
         50,
         {"meta_steps": 1400, "meta_batch": 16, "min_shots": 4, "max_shots": 500, "query_shots": 150}
         | {"weight_decay": 0.5, "optimizer": "muon", "rate": 3e-3},

@@ -98,7 +98,10 @@ def nan_at_the_end(value: torch.Tensor) -> torch.Tensor:
 
 
 HOSTILE = {
-    "unknown learner": (field("learner", "telepathy"), 'no learner "telepathy"; expected one of: finetune, maml'),
+    "unknown learner": (
+        field("learner", "telepathy"),
+        'no learner "telepathy"; expected one of: bayes, finetune, maml',
+    ),
     "learner of a wrong type": (field("learner", 3), "header field learner is of type int, expected str"),
     "no name": (lambda h, _: h.pop("name"), "header has fields"),
     "another field": (field("command", "rm"), "header has fields"),

@@ -51,7 +51,7 @@ def test_settings_are_the_learners_then_the_familys_then_those_asked_for(monkeyp
 @pytest.mark.parametrize(
     ("family", "learner", "overrides", "message"),
     [
-        ("sinusoid", "mamal", {}, 'no learner "mamal"; expected one of: finetune, maml'),
+        ("sinusoid", "mamal", {}, 'no learner "mamal"; expected one of: bayes, finetune, maml'),
         ("sinus", "maml", {}, 'no task family "sinus"; expected one of: sinusoid, arena'),
         ("sinusoid", "maml", {"innerrate": 1}, r"maml has no setting \['innerrate'\]; expected some of .*inner_rate"),
         ("sinusoid", "maml", {"inner_steps": 0}, "setting inner_steps is 0, expected a whole number from 1"),
