@@ -36,25 +36,25 @@ from npcmeta.tasks.sinusoid import SinusoidFamily
 from npcmeta.types import Learner, Params, TaskFamily
 
 WAVES, GUARDS = "waves", "guards"
-TEST_TASKS, DRAWS = 200, 64
+TEST_TASKS, DRAWS = 200, 32
 SMALL = {"hidden": [32, 32], "encoder": [32], "code": 32, "latent": 4, "context": 4, "directions": 4, "dropout": 0.0}
 SMALL |= {"activation": "tanh"}
 """Enough for guards; each learner takes what it has."""
 
 
 class Contender(NamedTuple):
-    """A learner, and outer steps that take about three minutes on waves and one or two on guards."""
+    """Outer steps that take one to three minutes of an idle core on waves; on guards it is half of them."""
 
     steps: int
     optimizer: str
 
 
 CONTENDERS = {
-    "latent_np": Contender(10_000, "muon"),
-    "platipus": Contender(8_000, "adamw"),
-    "abml": Contender(3_000, "adamw"),
-    "cnp": Contender(15_000, "muon"),
-    "maml": Contender(12_000, "adamw"),
+    "latent_np": Contender(8_000, "muon"),
+    "platipus": Contender(5_000, "adamw"),
+    "abml": Contender(2_000, "adamw"),
+    "cnp": Contender(8_000, "muon"),
+    "maml": Contender(6_000, "adamw"),
 }
 
 
@@ -131,16 +131,21 @@ def judge(ready: Ready, name: str, family: str, shots: tuple[int, ...]) -> list[
     return rows
 
 
+NLLS = {"nll_draw": "one draw", "nll_mixture": "mixture", "nll_character": "whole", "nll_typical": "typical"}
+COLUMNS = {
+    WAVES: NLLS | {"spread": "spread", "coverage_50": "in 50 %", "coverage_90": "in 90 %"},
+    GUARDS: NLLS | {"disagreement": "disagree", "indecision": "waver", "calibration_error": "ECE"},
+}
+"""Family -> what is shown of a `Calibration`, and as what."""
+
+
 def draw_table(family: str, rows: list[dict[str, Any]]) -> Table:
     """What `judge` found, in columns that suit the family."""
-    shown = ["nll_draw", "nll_mixture", "nll_character", "nll_typical"]
-    shown += ["spread", "coverage_50", "coverage_90"] if family == WAVES else []
-    shown += ["disagreement", "indecision", "calibration_error"] if family == GUARDS else []
-    table = Table("learner", "seen", "K", *(name.replace("_", " ") for name in shown), title=family)
+    table = Table("learner", "seen", "K", *COLUMNS[family].values(), title=f"{family}, NLL in nats per decision")
     for row in rows:
         if row["family"] == family:
-            values = [f"{row[name]:.3f}" for name in shown]
-            table.add_row(row["learner"], row["seen"], str(row["shots"]), *values, end_section=row is rows[-1])
+            values = [f"{row[name]:.3f}" for name in COLUMNS[family]]
+            table.add_row(row["learner"], row["seen"], str(row["shots"]), *values)
     return table
 
 
@@ -168,8 +173,9 @@ def main() -> None:
                 progress.update(bar, total=1, completed=1)
     (options.out / "uncertainty.json").write_text(json.dumps({"draws": DRAWS, "rows": rows}, indent=1))
     uncertainty_pictures.draw(ready, names, options.out / "uncertainty.png")
+    console = Console(width=120)
     for family in (WAVES, GUARDS):
-        Console().print(draw_table(family, rows))
+        console.print(draw_table(family, rows))
 
 
 def show(progress: Progress, bar: TaskID, outcome: Outcome) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,9 @@ def draw(ready: Mapping[tuple[str, str], Any], names: list[str], path: Path) -> 
         grid[0][column].set_title(name, fontsize=10)
     for row, label in enumerate([*(f"a wave, {shots} points" for shots in WAVE_SHOTS), "P(left) - P(right)"]):
         grid[row][0].set_ylabel(label, fontsize=8)
-    for axes in grid.flat:
-        axes.tick_params(labelsize=6)
-        axes.label_outer()
+    for row, column in itertools.product(range(rows), range(len(names))):
+        last_of_its_kind = row >= rows - 2
+        grid[row][column].tick_params(labelsize=6, labelbottom=last_of_its_kind, labelleft=column == 0)
     figure.tight_layout()
     figure.savefig(path, dpi=80)
     pyplot.close(figure)
