@@ -88,7 +88,7 @@ FAMILIES: dict[str, Family] = {
         False,
         "bayes",
         50,
-        {"meta_steps": 12000, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150}
+        {"meta_steps": 8000, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150}
         | {"optimizer": "muon", "rate": 5e-3},
         (50, 500),
         {
