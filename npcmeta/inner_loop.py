@@ -57,13 +57,15 @@ def sgd_steps(
 ) -> Iterator[Params]:
     """Plain SGD on the support sets; yields the weights before the first step and after each one.
 
-    The step size `rate` is a number, or one for each task [T].
+    The step size `rate` is a number, or one for each task [T]. `npcmeta/dual.py` is faster on all layers of an MLP.
     """
-    pace = torch.as_tensor(rate, dtype=examples.weight.dtype)
+    pace = -torch.as_tensor(rate, dtype=examples.weight.dtype)
     yield weights
     for _ in range(steps):
         gradients = support_gradient(head, weights, examples, activation, clip)
-        weights = {key: value - along_tasks(pace, value) * gradients[key] for key, value in weights.items()}
+        weights = {
+            key: torch.addcmul(value, gradients[key], along_tasks(pace, value)) for key, value in weights.items()
+        }
         yield weights
 
 

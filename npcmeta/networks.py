@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -23,7 +23,7 @@ from npcmeta.types import Params
 Activation = Literal["relu", "tanh"]
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "relu": (torch.relu, lambda h: (h > 0).to(h.dtype)),
+    "relu": (torch.relu, lambda h: torch.sign(h.detach())),  # several times as fast as comparing and converting
     "tanh": (torch.tanh, lambda h: 1 - h.square()),
 }
 """Name -> (function, its derivative written in terms of its output)."""
@@ -117,8 +117,12 @@ def dropout(x: Tensor, rate: float, generator: Generator) -> Tensor:
     """Zeroes each value with probability `rate` and scales up the others; the randomness is the generator's."""
     if rate == 0.0:
         return x
-    kept = torch.rand(x.shape, generator=generator, dtype=x.dtype) >= rate
-    return x * kept / (1 - rate)
+    return x * draw_kept(x.shape, rate, generator, x.dtype)
+
+
+def draw_kept(shape: Sequence[int], rate: float, generator: Generator, dtype: torch.dtype) -> Tensor:
+    """What dropout multiplies by: 0 with probability `rate`, otherwise 1 / (1 - rate)."""
+    return (torch.rand(*shape, generator=generator, dtype=dtype) >= rate) / (1 - rate)
 
 
 def affine(params: Params, layer: int, x: Tensor) -> Tensor:

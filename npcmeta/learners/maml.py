@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from npcmeta import heads, inner_loop, networks
+from npcmeta import dual, heads, inner_loop, networks
+from npcmeta.dual import Descent
+from npcmeta.learners import maml_added_inputs
+from npcmeta.learners.maml_added_inputs import moved_last_layer
+from npcmeta.learners.query_loss import query_loss
+from npcmeta.meta_gradient import InnerLoop, predict_adapted
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 
@@ -42,7 +47,7 @@ class MamlSettings:
 
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
-        return build(self, spec)
+        return maml_added_inputs.build(self, spec) if self.added_inputs else build(self, spec)
 
     def candidates(self) -> list[MamlSettings]:
         """Nothing is left to choose after training: the inner loop was trained as it is."""
@@ -68,59 +73,41 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
     sizes = (spec.observation_size, *settings.hidden, head.num_params)
 
     def init(generator: Generator) -> Params:
-        return networks.init_mlp_with_added_inputs(generator, sizes, settings.added_inputs)
+        return networks.init_mlp(generator, sizes)
 
     keys = tuple(init(Generator()))
 
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
         return inner_loop.stack(meta, num_tasks)
 
+    def descent(examples: Examples) -> Descent:
+        rate = step_size(settings, examples.weight.sum(-1))
+        return Descent(settings.activation, rate, settings.inner_steps, settings.inner_clip or None)
+
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
-        return inner_loop.sgd_steps(
-            head,
-            state,
-            examples,
-            activation=settings.activation,
-            rate=step_size(settings, examples.weight.sum(-1)),
-            steps=settings.inner_steps,
-            clip=settings.inner_clip or None,
-        )
+        return dual.sgd_states(head, state, examples, descent(examples))
 
     def num_steps(shots: Tensor) -> Tensor:
         return settings.inner_steps * (shots > 0).to(torch.int64)
 
     def update(meta: Params, state: Params, examples: Examples) -> Params:
-        return inner_loop.last(steps(meta, state, examples))
+        layers = dual.begin_from(state, examples, settings.inner_steps)
+        return dual.weights(dual.adapt(head, layers, examples, descent(examples)))
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return networks.forward(state, observation, settings.activation)[0]
 
-    def adapt(meta: Params, task: Task) -> Params:
-        if not settings.first_order:
-            return update(meta, begin(meta, task.support.weight.shape[0], task.support.weight), task.support)
-        fixed = {key: value.detach() for key, value in meta.items()}
-        start = begin(fixed, task.support.weight.shape[0], task.support.weight)
-        reached = update(fixed, start, task.support)
-        # The value of the adapted weights, with the gradient of the identity: what FOMAML is.
-        return {key: meta[key] + (reached[key] - fixed[key]) for key in reached}
-
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
-        def query_nll(weights: Params) -> Tensor:
-            output = networks.forward_with_dropout(
-                weights, task.query.observation, settings.activation, settings.dropout, generator
-            )
-            nll = head.nll(output, task.query.action, task.query.action_mask) * task.query.weight
-            return (nll / inner_loop.total_weight(task.query)).sum(-1).mean()
-
-        adapted, unadapted = query_nll(adapt(meta, task)), query_nll(meta)
-        loss = adapted + settings.unadapted_share * unadapted
-        return loss, {"adapted_nll": float(adapted.detach()), "unadapted_nll": float(unadapted.detach())}
+        observation = task.query.observation
+        shapes = [(*observation.shape[:-1], size) for size in settings.hidden] if settings.dropout else []
+        kept = [networks.draw_kept(shape, settings.dropout, generator, observation.dtype) for shape in shapes]
+        loop = InnerLoop(head, task.support, descent(task.support))
+        adapted = predict_adapted(loop, meta, observation, first_order=settings.first_order, kept=kept)
+        unadapted = networks.forward_with_dropout(meta, observation, settings.activation, settings.dropout, generator)
+        return query_loss(head, task.query, adapted, unadapted, settings.unadapted_share)
 
     def embed(meta: Params, state: Params) -> Tensor:
-        layer = len(settings.hidden)
-        moved = (state[f"{layer}.weight"] - meta[f"{layer}.weight"]).flatten(1)
-        # Relative to the shared weights, so that an unadapted character is at the origin.
-        return moved
+        return moved_last_layer(meta, state, len(settings.hidden))
 
     return Learner(keys, (), 0, head, init, begin, steps, num_steps, update, predict, meta_loss, embed)
 

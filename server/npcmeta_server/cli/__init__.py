@@ -15,6 +15,7 @@ COMMANDS = {
     "export": "write ONNX assets for a game",
     "serve": "serve archetypes and NPCs over gRPC, gRPC-Web and Connect",
     "data": "inspect recorded demonstrations",
+    "bench": "measure this machine beside what others do",
 }
 EXPECTED = (ValueError, OSError, ImportError, RuntimeError, FloatingPointError)
 """Errors whose message says what to do; NPCMETA_TRACEBACK=1 shows where they came from as well."""

@@ -1,0 +1,37 @@
+"""`npcmeta bench`: what this machine does, measured side by side in one run. One module for each benchmark."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+
+def bench(
+    what: Annotated[Literal["inner-loop"], tyro.conf.Positional],
+    json: Path | None = None,
+    repeats: int = 9,
+    libraries: bool = True,
+) -> None:
+    """Measure how fast this machine does it, beside what others do.
+
+    Args:
+        what: inner-loop: adapting and predicting, and the outer step of second-order MAML, beside libraries for them.
+        json: Where to write the figures.
+        repeats: How often each contender is measured; they take turns, and the medians count.
+        libraries: Measure other libraries as well; they come with pip install "npcmeta[bench]".
+    """
+    from npcmeta_server.cli.bench import inner_loop
+
+    if not 1 <= repeats <= 10_000:
+        raise ValueError(f"--repeats is {repeats}, expected a number from 1 to 10000")
+    if json is not None:
+        json.parent.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    figures = inner_loop.bench(console, repeats, libraries)
+    if json is not None:
+        json.write_text(jsonlib.dumps(figures, indent=1) + "\n")
+        console.print(f"figures: {json}", highlight=False)
