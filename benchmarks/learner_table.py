@@ -239,7 +239,7 @@ def markdown(rows: list[Row]) -> str:
 def draw_tables(rows: list[Row]) -> Iterator[Table | str]:
     """The tables for a terminal, each followed by its notes."""
     for family, lines, notes in tabulate(rows):
-        table = Table(title=family, box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
+        table = Table(title=family, box=box.SIMPLE, padding=0, show_edge=False)
         for index, title in enumerate(columns(family)):  # titles wrap, numbers do not: it fits 80 columns
             table.add_column(title, min_width=max((len(line[index].strip("*")) for line in lines), default=1))
         for line in lines:
