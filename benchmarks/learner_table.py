@@ -195,8 +195,8 @@ def adapt_graph(archetype: Archetype) -> str:
 
 def columns(family: str) -> list[str]:
     """Titles of the columns of a family's table."""
-    shots = [f"NLL, {shots} shots" for shots in SHOTS[family]]
-    return ["learner", *shots, "adapt ms", "bytes per NPC", "act µs", "adapt graph", "train min", "outer steps"]
+    shots = [f"NLL {shots} shots" for shots in SHOTS[family]]
+    return ["learner", *shots, "adapt ms", "bytes an NPC", "act µs", "adapt graph", "train min", "steps"]
 
 
 def texts(row: Row, best: dict[str, float]) -> list[str]:
