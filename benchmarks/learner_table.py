@@ -195,8 +195,8 @@ def adapt_graph(archetype: Archetype) -> str:
 
 def columns(family: str) -> list[str]:
     """Titles of the columns of a family's table."""
-    shots = [f"NLL, {shots} shots" for shots in SHOTS[family]]
-    return ["learner", *shots, "adapt, ms", "bytes per NPC", "act, µs", "adapt graph", "trained, min", "outer steps"]
+    shots = [f"NLL {shots} shots" for shots in SHOTS[family]]
+    return ["learner", *shots, "adapt ms", "bytes an NPC", "act µs", "adapt graph", "train min", "steps"]
 
 
 def texts(row: Row, best: dict[str, float]) -> list[str]:
@@ -239,7 +239,9 @@ def markdown(rows: list[Row]) -> str:
 def draw_tables(rows: list[Row]) -> Iterator[Table | str]:
     """The tables for a terminal, each followed by its notes."""
     for family, lines, notes in tabulate(rows):
-        table = Table(*columns(family), title=family, box=box.SIMPLE, padding=(0, 1, 0, 0))  # fits 80 columns
+        table = Table(title=family, box=box.SIMPLE, padding=0, show_edge=False)
+        for index, title in enumerate(columns(family)):  # titles wrap, numbers do not: it fits 80 columns
+            table.add_column(title, min_width=max((len(line[index].strip("*")) for line in lines), default=1))
         for line in lines:
             table.add_row(*(f"[bold]{text.strip('*')}[/]" if text.startswith("**") else text for text in line))
         yield table
