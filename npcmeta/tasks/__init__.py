@@ -100,11 +100,12 @@ FAMILIES: dict[str, Family] = {
     "character": Family(
         _character,
         False,
-        "cnp",
+        "bayes",
         2,
         {"meta_steps": 3000, "meta_batch": 16, "min_shots": 1, "max_shots": 20, "query_shots": 40}
         | {"optimizer": "muon", "rate": 5e-3},
         (1, 5, 20),
+        {"bayes": {"context": 32, "inner_steps": 3, "tempering": 0.33, "unadapted_share": 0.3}},
     ),
     "recorded": Family(
         _recorded,
