@@ -63,7 +63,8 @@ def adapt(shared: Params, loop: InnerLoop) -> list[Layer]:
     Raises:
         ValueError: If autograd would have to differentiate by examples or step sizes, too.
     """
-    layers = dual.begin(shared, loop.support, loop.descent.steps)
+    with torch.no_grad():
+        layers = dual.begin(shared, loop.support, loop.descent.steps)
     if not (torch.is_grad_enabled() and any(value.requires_grad for value in shared.values())):
         return dual.adapt(loop.head, layers, loop.support, loop.descent)
     constants = (loop.support.observation, loop.support.action.continuous, loop.support.weight, loop.descent.rate)
@@ -105,7 +106,12 @@ class _Adapt(torch.autograd.Function):
         steps = list(dual.run(loop.head, layers, loop.support, loop.descent))
         scales = [step.scale for step in steps if step.scale is not None]
         made = [_made(layer) for layer in steps[-1].layers]
-        groups = [list(values), [step.output for step in steps], scales, *(_kept(i, steps) for i in range(len(made)))]
+        groups = [
+            list(values),
+            [step.output for step in steps],
+            scales,
+            *(_kept(loop, i, steps) for i in range(len(made))),
+        ]
         ctx.loop, ctx.sizes, ctx.made = loop, [len(group) for group in groups], [len(tensors) for tensors in made]
         ctx.save_for_backward(*itertools.chain(*groups))
         return tuple(itertools.chain(*made))
@@ -116,8 +122,8 @@ class _Adapt(torch.autograd.Function):
         loop: InnerLoop = ctx.loop
         values, outputs, scales, *kept = _split(ctx.saved_tensors, ctx.sizes)
         layers = dual.begin(_named(values), loop.support, loop.descent.steps)
-        parts = zip(layers, kept, _split(bars, ctx.made), strict=True)
-        reverses = [_reverse(loop, layer, tensors, own_bars, scales) for layer, tensors, own_bars in parts]
+        parts = enumerate(zip(layers, kept, _split(bars, ctx.made), strict=True))
+        reverses = [_reverse(loop, i, *part, scales) for i, part in parts]
         for m in reversed(range(loop.descent.steps)):
             _go_back(loop, reverses, m, outputs[m], scales[m] if scales else None)
         return None, *itertools.chain(*(reverse.total() for reverse in reverses))
@@ -132,20 +138,26 @@ def _made(layer: Layer) -> list[Tensor]:
     return list(history[1:] if isinstance(layer, FirstLayer) else history)
 
 
-def _kept(i: int, steps: list[dual.Step]) -> list[Tensor]:
-    """What the way back through a layer needs."""
+def _kept(loop: InnerLoop, i: int, steps: list[dual.Step]) -> list[Tensor]:
+    """What the way back through a layer needs: its history, or what it began each step with, saw and did."""
     last = steps[-1].layers[i]
     if isinstance(last, HistoryLayer):
         return _made(last)
-    moves = [step.moves[i] for step in steps]
-    if isinstance(last, FirstLayer):
-        return moves
-    return [step.layers[i].weights()[0] for step in steps[:-1]] + [step.inputs[i] for step in steps] + moves
+    inputs = [step.inputs[i] for step in steps] if isinstance(last, StackedLayer) else []
+    if i == 0:
+        return inputs + ([step.moves[0] for step in steps] if _first_moves_matter(loop) else [])
+    return [step.layers[i].weights()[0] for step in steps[:-1]] + inputs + [step.moves[i] for step in steps]
+
+
+def _first_moves_matter(loop: InnerLoop) -> bool:
+    """Nothing is pulled back from the first layer: its moves are for clipping and for activations that bend."""
+    return loop.descent.clip is not None or BENDS[loop.descent.activation] is not None
 
 
 def _reverse(
-    loop: InnerLoop, layer: Layer, kept: Sequence[Tensor], bars: Sequence[Tensor], scales: Sequence[Tensor]
+    loop: InnerLoop, i: int, layer: Layer, kept: Sequence[Tensor], bars: Sequence[Tensor], scales: Sequence[Tensor]
 ) -> Reverse:
+    """The way back through layer i."""
     steps = loop.descent.steps
     if isinstance(layer, FirstLayer):
         return FirstReverse(layer.inputs, layer.gram, kept, bars[0])
@@ -153,7 +165,7 @@ def _reverse(
         shots = loop.support.weight.shape[1]
         scale = torch.cat([each.expand(-1, shots, 1) for each in scales], 1) if scales else None
         return HistoryReverse(layer.weight, kept[0], kept[1], scale, bars, steps)
-    weights, inputs, moves = _split(kept, [steps - 1, steps, steps])
+    weights, inputs, moves = _split(kept, [steps - 1 if i else 0, steps, steps])
     return StackedReverse([layer.weight, *weights], inputs, moves, bars)
 
 

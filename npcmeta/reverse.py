@@ -183,7 +183,7 @@ class FirstReverse:
     def __init__(self, inputs: Tensor, gram: Tensor, moves: Sequence[Tensor], bar: Tensor) -> None:
         """Takes the inputs and their products, what each step did, and the derivative by the sum of the moves."""
         self._inputs, self._gram, self._moves, self._last_bar = inputs, gram, moves, bar
-        self._z_bar = torch.zeros_like(moves[0])
+        self._z_bar = torch.zeros_like(bar)
 
     def move(self, m: int) -> Tensor:
         """See `StackedReverse`."""

@@ -22,7 +22,7 @@ def bench(
         what: inner-loop: adapting and predicting, and the outer step of second-order MAML, beside libraries for them.
         json: Where to write the figures.
         repeats: How often each contender is measured; they take turns, and the medians count.
-        libraries: Measure other libraries as well; they come with pip install "npcmeta[bench]".
+        libraries: Measure libraries that have to be installed as well, with pip install "npcmeta[bench]".
     """
     from npcmeta_server.cli.bench import inner_loop
 

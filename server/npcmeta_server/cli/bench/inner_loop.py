@@ -46,7 +46,7 @@ def bench(console: Console, repeats: int, libraries: bool) -> dict[str, Any]:
         RuntimeError: If contenders do not compute the same.
     """
     torch.set_num_threads(1)
-    contenders = [each for each in CONTENDERS if libraries or each.kind != "library"]
+    contenders = [each for each in CONTENDERS if libraries or not each.packages]
     check_installed(contenders)
     figures: dict[str, Any] = {"threads": torch.get_num_threads(), "rows": []}
     for work in works.WORKS:
@@ -109,19 +109,22 @@ def cpu_seconds(call: Callable[[], Any]) -> float:
 
 def in_float64(problem: Problem) -> Ready:
     """What everybody has to compute, in twice the precision."""
+    return stacked.prepare(doubled(problem))
 
-    def doubled(values: Any) -> Any:
+
+def doubled(problem: Problem) -> Problem:
+    """The same problem in float64."""
+
+    def convert(values: Any) -> Any:
         if isinstance(values, Tensor):
             return values.double() if values.is_floating_point() else values
-        return type(values)(*(doubled(value) for value in values))
+        return type(values)(*(convert(value) for value in values))
 
-    return stacked.prepare(
-        problem._replace(
-            shared={key: value.double() for key, value in problem.shared.items()},
-            task=doubled(problem.task),
-            support_target=doubled(problem.support_target),
-            query_target=doubled(problem.query_target),
-        )
+    return problem._replace(
+        shared={key: value.double() for key, value in problem.shared.items()},
+        task=convert(problem.task),
+        support_target=convert(problem.support_target),
+        query_target=convert(problem.query_target),
     )
 
 
