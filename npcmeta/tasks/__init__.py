@@ -60,6 +60,10 @@ PEOPLE: Mapping[str, Mapping[str, Any]] = {
     "cnp": {"dropout": 0.3, "prior_examples": 30.0},
     "maml": _SLOW_TO_MOVE,
     "fomaml": _SLOW_TO_MOVE,
+    "anil": _SLOW_TO_MOVE,
+    "meta_sgd": _SLOW_TO_MOVE,
+    "reptile": {"prior_examples": 100.0, "inner_rate": 0.3, "unadapted_share": 0.3},
+    "cavia": {"dropout": 0.3, "prior_examples": 100.0},
 }
 """Suits what few people did for a few minutes each: it is noisy, and a handful of examples says little of a person."""
 
@@ -72,7 +76,8 @@ FAMILIES: dict[str, Family] = {
         {"meta_steps": 5000, "meta_batch": 25, "weight_decay": 0.0, "rate": 3e-3, "clip": 10.0}
         | {"min_shots": 10, "max_shots": 10, "query_shots": 10},
         (5, 10),
-        {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}, "maml": _WAVES, "fomaml": _WAVES},
+        {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}, "maml": _WAVES, "fomaml": _WAVES}
+        | {"anil": _WAVES, "meta_sgd": _WAVES, "reptile": _WAVES, "cavia": {"hidden": [40, 40], "activation": "tanh"}},
         unit=5.0,
     ),
     "arena": Family(
