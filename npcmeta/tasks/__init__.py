@@ -53,7 +53,8 @@ def _overcooked(data: Path | None, split: int) -> TaskSplits:
     return overcooked.splits(split)
 
 
-_WAVES = {"hidden": [40, 40], "activation": "tanh", "inner_rate": 0.05}
+_NARROW: dict[str, Any] = {"hidden": [40, 40], "activation": "tanh"}
+_WAVES = _NARROW | {"inner_rate": 0.05}
 _SLOW_TO_MOVE = {"dropout": 0.3, "prior_examples": 100.0, "inner_rate": 0.3}
 PEOPLE: Mapping[str, Mapping[str, Any]] = {
     "finetune": {"dropout": 0.3},
@@ -77,7 +78,7 @@ FAMILIES: dict[str, Family] = {
         | {"min_shots": 10, "max_shots": 10, "query_shots": 10},
         (5, 10),
         {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}, "maml": _WAVES, "fomaml": _WAVES}
-        | {"anil": _WAVES, "meta_sgd": _WAVES, "reptile": _WAVES, "cavia": {"hidden": [40, 40], "activation": "tanh"}},
+        | {"anil": _WAVES, "meta_sgd": _WAVES, "reptile": _WAVES, "cavia": _NARROW},
         unit=5.0,
     ),
     "arena": Family(
