@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks
-from npcmeta.learners.query_loss import query_loss
+from npcmeta.learners.query_loss import mean_nll, query_loss
 from npcmeta.types import Action, BehaviorSpec, Examples, Head, Learner, Params, Task
 
 STEPS = (2, 4, 8, 16, 32)
@@ -38,6 +38,9 @@ class ReptileSettings:
     prior_examples: float = 0.0
     """How many examples the initialisation counts for: with K of them the step size is K / (K + prior_examples) of
     `inner_rate`. 0 is the paper's."""
+    unadapted_share: float = 0.0
+    """Weight of the loss before adapting beside one task's training, so that an NPC plays well before any example. 0
+    is the paper's."""
     fixed_std: float = 0.0
     """Standard deviation of continuous actions; 0 learns it."""
 
@@ -55,12 +58,12 @@ def build(settings: ReptileSettings, spec: BehaviorSpec) -> Learner:
 
     While training, a task is all its examples, support and query; its steps are made on minibatches of them, without
     which Reptile would find no more than the average policy (section 5 of the paper). The meta-loss is half the squared
-    distance to the weights reached, taken as fixed, so its gradient is the paper's. No loss before adapting is
-    added: Reptile stays near the average policy by itself.
+    distance to the weights reached, taken as fixed, so its gradient is the paper's.
 
     Deviations from the paper: every minibatch is drawn afresh instead of going through a shuffled task, inner steps
-    are SGD without Adam's moments, the gradient of each task is clipped, and the step size grows with the number of
-    examples (`prior_examples`; 0 is the paper's).
+    are SGD without Adam's moments, the gradient of each task is clipped, the step size grows with the number of
+    examples (`prior_examples`; 0 is the paper's), and the meta-loss may include the loss before adapting
+    (`unadapted_share`), in proportion to how far a task's steps can lead.
     """
     head = heads.build_head(spec.action, settings.fixed_std)
     sizes = (spec.observation_size, *settings.hidden, head.num_params)
@@ -88,12 +91,15 @@ def build(settings: ReptileSettings, spec: BehaviorSpec) -> Learner:
         with torch.no_grad():
             start = begin(meta, task.support.weight.shape[0], task.support.weight)
             reached = train_on_minibatches(settings, head, start, task, generator)
-            adapted, unadapted = (
-                predict(meta, state, task.query.observation) for state in (update(meta, start, task.support), start)
-            )
-            _, metrics = query_loss(head, task.query, adapted, unadapted, 0.0)
+            adapted = predict(meta, update(meta, start, task.support), task.query.observation)
+        unadapted = networks.forward(meta, task.query.observation, settings.activation)[0]
+        _, metrics = query_loss(head, task.query, adapted, unadapted.detach(), 0.0)
         moved = [(meta[key] - reached[key]).square().flatten(1).sum(-1).mean() for key in keys]
-        return 0.5 * torch.stack(moved).sum(), metrics
+        loss = 0.5 * torch.stack(moved).sum()
+        if settings.unadapted_share:
+            reach = settings.unadapted_share * settings.inner_rate * settings.training_steps
+            loss = loss + reach * mean_nll(head, unadapted, task.query)
+        return loss, metrics
 
     def embed(meta: Params, state: Params) -> Tensor:
         layer = f"{len(settings.hidden)}.weight"

@@ -67,6 +67,10 @@ PEOPLE: Mapping[str, Mapping[str, Any]] = {
     "maml": _SLOW_TO_MOVE,
     "fomaml": _SLOW_TO_MOVE,
     "platipus": _SLOW_TO_MOVE,
+    "anil": _SLOW_TO_MOVE,
+    "meta_sgd": _SLOW_TO_MOVE,
+    "reptile": {"prior_examples": 100.0, "inner_rate": 0.3, "unadapted_share": 0.3},
+    "cavia": {"dropout": 0.3, "prior_examples": 100.0},
 }
 """Suits what few people did for a few minutes each: it is noisy, and a handful of examples says little of a person."""
 
@@ -80,7 +84,8 @@ FAMILIES: dict[str, Family] = {
         | {"min_shots": 10, "max_shots": 10, "query_shots": 10},
         (5, 10),
         {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}, "maml": _WAVES, "fomaml": _WAVES}
-        | {"latent_np": _LATENT_WAVES, "platipus": _WAVES, "abml": _SMOOTH},
+        | {"latent_np": _LATENT_WAVES, "platipus": _WAVES, "abml": _SMOOTH}
+        | {"anil": _WAVES, "meta_sgd": _WAVES, "reptile": _WAVES, "cavia": _SMOOTH},
         unit=5.0,
     ),
     "arena": Family(

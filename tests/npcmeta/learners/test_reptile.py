@@ -46,6 +46,19 @@ def test_meta_gradient_is_exactly_the_way_from_the_weights_reached(kind: str, mi
     )
 
 
+def test_the_loss_before_adapting_counts_as_much_as_was_asked_for() -> None:
+    task = ragged_task("mixed")
+    gradients = []
+    for share in (0.0, 0.5):
+        _, learner, meta = small("mixed", unadapted_share=share, inner_rate=0.2, training_steps=4)
+        gradients.append(meta_gradient(learner, meta, task))
+    leaves = {key: value.clone().requires_grad_() for key, value in meta.items()}
+    start = learner.begin(leaves, TASKS, torch.zeros(TASKS, 0))
+    support_nll(learner, leaves, start, task.query).mean().backward()
+    expected = {key: gradients[0][key] + 0.5 * 0.2 * 4 * leaf.grad for key, leaf in leaves.items()}
+    toys.assert_close(gradients[1], expected, 1e-12)
+
+
 def test_without_minibatches_a_task_is_trained_on_as_a_character_is_adapted() -> None:
     settings, learner, meta = small("mixed", minibatch=0, training_steps=3, inner_steps=3)
     task = ragged_task("mixed")
