@@ -6,12 +6,15 @@ from torch import Generator
 
 from npcmeta import tasks, training
 from npcmeta.evaluate import support_nll
+from npcmeta.learners import bayes
 from npcmeta.learners.bayes import BayesSettings
 from npcmeta.tasks.arena.family import SPEC as ARENA
 from npcmeta.types import ActionSpec, BehaviorSpec, Learner, Params
 from tests import toys
 
-SMALL = BayesSettings(hidden=(12,), members=2, features=6, encoder=(12,), code=6, dropout=0.0, feature_dropout=0.0)
+SMALL = BayesSettings(
+    hidden=(12,), members=2, features=6, encoder=(12,), code=6, dropout=0.0, feature_dropout=0.0, continuous_share=1.0
+)
 
 
 def trained(settings: BayesSettings, kind: str) -> tuple[Learner, Params]:
@@ -70,3 +73,15 @@ def test_few_examples_move_a_character_less_than_many() -> None:
         for shots in (1, 10, 100)
     ]
     assert 0 < sizes[0] < sizes[1] < sizes[2]
+
+
+def test_a_part_of_what_continuous_actions_say_is_believed() -> None:
+    learner, meta = trained(SMALL, "mixed")
+    support = toys.draw_task("mixed", 4, 20).support
+    half = dataclasses.replace(SMALL, continuous_share=0.5).build(toys.spec("mixed"))
+    start = learner.begin(meta, 4, torch.zeros(4, 0))
+    whole, part = (each.update(meta, start, support)["weights"] for each in (learner, half))
+    continuous = learner.head.num_params - toys.spec("mixed").action.mask_size
+    torch.testing.assert_close(part[..., :continuous], 0.5 * whole[..., :continuous])
+    torch.testing.assert_close(part[..., continuous:], whole[..., continuous:])
+    assert {each.continuous_share for each in SMALL.candidates()} == set(bayes.SHARES)
