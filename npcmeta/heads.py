@@ -27,7 +27,8 @@ def build_head(action: ActionSpec, fixed_std: float = 0.0) -> Head:
 
     `nll` is in nats per decision, summed over everything that is decided in one tick. `sample` takes its randomness
     as `noise` [.., C + W], standard normal for the continuous part and standard Gumbel for the logits; zeros give
-    the mode, so one graph serves both.
+    the mode, so one graph serves both. `unit` is the spread of each mean, and 1 for other head parameters;
+    `curvature` bounds the second derivatives of the NLL by head parameters in these units, for the spread at hand.
 
     Raises:
         ValueError: If there is nothing to decide, or a branch has fewer than two choices.
@@ -69,6 +70,24 @@ def build_head(action: ActionSpec, fixed_std: float = 0.0) -> Head:
             parts.append(_softmax(logits) - one_hot(taken.discrete[..., index], logits.shape[-1], logits.dtype))
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
+    def curvature(params: Tensor, taken: Action, mask: Tensor) -> Tensor:
+        parts = []
+        if continuous:
+            z, _, slope = standardised(params, taken.continuous)
+            parts.append(torch.ones_like(z[..., :1]))
+            if not fixed_std:
+                # By the logarithm of the spread, the second derivative is 2 z^2, and at the optimum 2. The largest
+                # holds for all of them, so that many continuous actions need no more matrices than one.
+                bound = 2 * slope.square() * z.square().clamp_min(1.0)
+                parts.append(bound.amax(-1, keepdim=True))
+        # Half the identity bounds the Hessian of a softmax (Boehning 1992).
+        parts += [torch.full_like(params[..., :1], 0.5)] if choices else []
+        return torch.cat(parts, -1)
+
+    def unit(params: Tensor) -> Tensor:
+        std = torch.exp(spread(params)[0])
+        return torch.cat([std, torch.ones_like(params[..., continuous:])], -1)
+
     def sample(params: Tensor, mask: Tensor, noise: Tensor) -> Action:
         moves = params[..., :continuous]
         if continuous:
@@ -87,7 +106,19 @@ def build_head(action: ActionSpec, fixed_std: float = 0.0) -> Head:
         uniform = torch.rand(*shape, choices, generator=generator).clamp(1e-7, 1 - 1e-7)
         return torch.cat([normal, -torch.log(-torch.log(uniform))], -1)
 
-    return Head(first_logit + choices, continuous + choices, nll, nll_gradient, mode, sample, draw_noise)
+    alike = tuple(count for count in (continuous, first_logit - continuous, choices) if count)
+    return Head(
+        first_logit + choices,
+        continuous + choices,
+        alike,
+        nll,
+        nll_gradient,
+        unit,
+        curvature,
+        mode,
+        sample,
+        draw_noise,
+    )
 
 
 def one_hot(index: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -99,6 +130,18 @@ def action_features(action: Action, spec: ActionSpec, dtype: torch.dtype = torch
     """Actions as network inputs [.., C + W]: continuous values, then a one-hot vector for each branch."""
     hot = [one_hot(action.discrete[..., i], size, dtype) for i, size in enumerate(spec.branch_sizes)]
     return torch.cat([action.continuous.to(dtype), *hot], -1)
+
+
+def moments(params: Tensor, action: ActionSpec) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [.., C] of each continuous action, under a head with a learned spread."""
+    mean, raw = params[..., : 2 * action.continuous_size].chunk(2, -1)
+    return mean, torch.exp(_log_std(raw)[0])
+
+
+def probabilities(params: Tensor, mask: Tensor, action: ActionSpec) -> tuple[Tensor, ...]:
+    """For each branch, the probability of every choice [.., size]; 0 for one that is not allowed."""
+    logits = params[..., params.shape[-1] - action.mask_size :]
+    return tuple(branch.softmax(-1) for branch in _masked(logits, mask, action))
 
 
 def _check(action: ActionSpec) -> None:

@@ -5,7 +5,7 @@ The loss of a task is `sum(w * nll) / sum(w)`; a support set of weight zero has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -67,6 +67,37 @@ def sgd_steps(
             key: torch.addcmul(value, gradients[key], along_tasks(pace, value)) for key, value in weights.items()
         }
         yield weights
+
+
+def gradient_steps(
+    gradient: Callable[[Params], Params], state: Params, rates: Params, *, steps: int, clip: float | None
+) -> Iterator[Params]:
+    """Gradient descent on whatever a state holds; yields the state before the first step and after each one.
+
+    Args:
+        gradient: From a state to the gradient of every task's support loss, [T, ...] for each key.
+        state: Where to begin.
+        rates: Step sizes of each key; they broadcast to the state's shape.
+        steps: How many.
+        clip: Largest gradient norm of one task; None leaves gradients as they are.
+    """
+    yield state
+    for _ in range(steps):
+        slopes = gradient(state)
+        slopes = slopes if clip is None else clip_per_task(slopes, clip)
+        state = {key: value - rates[key] * slopes[key] for key, value in state.items()}
+        yield state
+
+
+def output_gradient(head: Head, output: Tensor, examples: Examples) -> Tensor:
+    """Gradient of every task's weighted mean NLL by its head parameters [T, S, P]."""
+    share = examples.weight / total_weight(examples)
+    return head.nll_gradient(output, examples.action, examples.action_mask) * share.unsqueeze(-1)
+
+
+def step_size(rate: float, prior_examples: float, shots: Tensor) -> Tensor:
+    """Step size for each task [T] from its number of examples [T]: `rate`, less where the prior outweighs them."""
+    return rate * shots / (shots + prior_examples).clamp_min(1e-12)
 
 
 def adam_steps(

@@ -3,13 +3,16 @@
 A weight is [in, out] when all tasks share it and [T, in, out] when each task has its own; inputs are [T, N, in]. The
 same expressions serve both, so no `vmap` is needed, and the backward pass needs no autograd: it is built of ordinary
 tensor operations, which autograd can differentiate again (second-order MAML) and which export to ONNX.
+
+A network may have added inputs, which are parameters themselves: `added` [a] or [T, a] is what they are, the same for
+every example, and `added_weight` is the part of the first layer that reads them.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -41,6 +44,15 @@ def init_mlp(generator: Generator, sizes: tuple[int, ...], *, last_scale: float 
     return params
 
 
+def init_mlp_with_added_inputs(generator: Generator, sizes: tuple[int, ...], added: int) -> Params:
+    """Draws weights as `init_mlp` does, with `added` inputs that are zero; without any, exactly what it draws."""
+    params = init_mlp(generator, (sizes[0] + added, *sizes[1:]))
+    if added:
+        observed, rest = params["0.weight"].split([sizes[0], added])
+        params |= {"0.weight": observed.clone(), "added_weight": rest.clone(), "added": torch.zeros(added)}
+    return params
+
+
 def depth(params: Params) -> int:
     """Number of layers."""
     return sum(key.endswith(".weight") for key in params)
@@ -63,15 +75,32 @@ def forward(params: Params, x: Tensor, activation: str) -> tuple[Tensor, list[Te
 
 def backward(params: Params, inputs: list[Tensor], output_gradient: Tensor, activation: str) -> Params:
     """Gradients of every task's own weights, [T, in, out] and [T, out], from the gradient at the output [T, N, out]."""
-    _, slope = ACTIVATIONS[activation]
     gradients: Params = {}
-    delta = output_gradient
-    for i in reversed(range(depth(params))):
+    for i, delta in layer_gradients(params, inputs, output_gradient, activation):
         gradients[f"{i}.weight"] = inputs[i].transpose(-1, -2) @ delta
         gradients[f"{i}.bias"] = delta.sum(-2)
+    if "added" in params:
+        gradients["added"] = _added_gradient(params, gradients["0.bias"])
+        gradients["added_weight"] = params["added"].unsqueeze(-1) * gradients["0.bias"].unsqueeze(-2)
+    return gradients
+
+
+def backward_to_added_inputs(params: Params, inputs: list[Tensor], output_gradient: Tensor, activation: str) -> Tensor:
+    """Gradient of every task's added inputs alone [T, a], from the gradient at the output [T, N, out]."""
+    *_, (_, delta) = layer_gradients(params, inputs, output_gradient, activation)
+    return _added_gradient(params, delta.sum(-2))
+
+
+def layer_gradients(
+    params: Params, inputs: list[Tensor], output_gradient: Tensor, activation: str
+) -> Iterator[tuple[int, Tensor]]:
+    """Each layer, from the last to the first, with the gradient before its activation [T, N, out of the layer]."""
+    _, slope = ACTIVATIONS[activation]
+    delta = output_gradient
+    for i in reversed(range(depth(params))):
+        yield i, delta
         if i:
             delta = (delta @ params[f"{i}.weight"].transpose(-1, -2)) * slope(inputs[i])
-    return gradients
 
 
 def forward_with_dropout(params: Params, x: Tensor, activation: str, rate: float, generator: Generator) -> Tensor:
@@ -98,7 +127,10 @@ def draw_kept(shape: Sequence[int], rate: float, generator: Generator, dtype: to
 
 def affine(params: Params, layer: int, x: Tensor) -> Tensor:
     """One layer without its activation; weights shared by all tasks or one set for each."""
-    return x @ params[f"{layer}.weight"] + params[f"{layer}.bias"].unsqueeze(-2)
+    x = x @ params[f"{layer}.weight"] + params[f"{layer}.bias"].unsqueeze(-2)
+    if layer == 0 and "added" in params:
+        x = x + params["added"].unsqueeze(-2) @ params["added_weight"]
+    return x
 
 
 def with_prefix(prefix: str, params: Params) -> Params:
@@ -109,3 +141,8 @@ def with_prefix(prefix: str, params: Params) -> Params:
 def under_prefix(prefix: str, params: Params) -> Params:
     """The tensors whose keys begin with `prefix`, without it."""
     return {key.removeprefix(prefix): value for key, value in params.items() if key.startswith(prefix)}
+
+
+def _added_gradient(params: Params, first_layer: Tensor) -> Tensor:
+    """Gradient of the added inputs [T, a] from that of the first layer's bias [T, out]."""
+    return (first_layer.unsqueeze(-2) @ params["added_weight"].transpose(-1, -2)).squeeze(-2)

@@ -102,6 +102,11 @@ class OuterLoop:
         return min(1.0, spent)
 
     @property
+    def seconds(self) -> float:
+        """Seconds spent in outer steps, those before an interruption included."""
+        return self._seconds
+
+    @property
     def finished(self) -> bool:
         """Whether the budget is spent and the last weights were validated."""
         return self.fraction >= 1.0 and self._validated >= 1.0

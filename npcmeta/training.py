@@ -118,9 +118,7 @@ def train(
     loop = OuterLoop(learner, splits.train, validator(learner, splits.validation, shots), outer, seed)
     identity = {"learner": draft.learner_name, "learner settings": learner_settings.to_json(draft.settings),
                 "family": draft.family, "split": splits.summary}  # fmt: skip
-    if checkpoint.exists():
-        loop.resume(checkpoint, identity)
-    _run(loop, checkpoint, identity, watch)
+    run(loop, checkpoint, identity, watch)
     settings = choose_candidate(draft, splits, loop.best)
     measured = {"outer": dataclasses.asdict(outer), "seed": seed, "best_validation_nll": loop.best_validation,
                 "validation_shots": list(shots), "history": loop.history}  # fmt: skip
@@ -141,7 +139,10 @@ def choose_candidate(draft: Archetype, splits: TaskSplits, meta: Params) -> Sett
     return min(candidates, key=nll)
 
 
-def _run(loop: OuterLoop, checkpoint: Path, identity: dict[str, Any], watch: Callable[[Outcome], None]) -> None:
+def run(loop: OuterLoop, checkpoint: Path, identity: dict[str, Any], watch: Callable[[Outcome], None]) -> None:
+    """Advances the loop to its end, from `checkpoint` if there is one; writes it as training goes on and at the end."""
+    if checkpoint.exists():
+        loop.resume(checkpoint, identity)
     saved = time.monotonic()
     while not loop.finished:
         outcome = loop.advance()

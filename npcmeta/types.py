@@ -8,6 +8,7 @@ Shape letters used throughout the project:
     T  tasks (characters) in a batch          S  support examples       Q  query examples
     N  rows of a flat batch (one NPC each)    O  observation size       C  continuous actions
     B  discrete branches                      W  sum of branch sizes    P  head parameters
+    G  head parameters of which each bends the NLL in its own way; the logits share one
 """
 
 from __future__ import annotations
@@ -109,8 +110,11 @@ class Head(NamedTuple):
 
     num_params: int
     num_noise: int  # C + W
+    alike: tuple[int, ...]  # [G]: how many head parameters, in their order, share each column of `curvature`
     nll: Callable[[Tensor, Action, Tensor], Tensor]  # (params [.., P], action, mask [.., W]) -> nats [..]
     nll_gradient: Callable[[Tensor, Action, Tensor], Tensor]  # the derivative of nll by params, [.., P]
+    unit: Callable[[Tensor], Tensor]  # (params [.., P]) -> the size of a change that matters, [.., P]
+    curvature: Callable[[Tensor, Action, Tensor], Tensor]  # bounds of its second derivatives in these units, [.., G]
     mode: Callable[[Tensor, Tensor], Action]  # (params, mask) -> the most likely action
     sample: Callable[[Tensor, Tensor, Tensor], Action]  # (params, mask, noise [.., C + W]) -> a drawn action
     draw_noise: Callable[[Generator, tuple[int, ...]], Tensor]  # (generator, leading shape) -> noise for `sample`

@@ -15,7 +15,14 @@ ACTIONS = {
     "discrete": ActionSpec(0, (3, 2)),
     "mixed": ActionSpec(2, (3, 2)),
 }
-SMALL = {"hidden": (12,), "encoder": (12,), "code": 6, "dropout": 0.0}
+VARIANTS: dict[str, tuple[str, dict[str, object]]] = {"bayes-context": ("bayes", {"context": 4, "inner_steps": 3})}
+"""Learners that are two in one, by settings."""
+DISCRETE_ONLY = ("protonet",)
+"""Learners that refuse continuous actions."""
+SMALL: dict[str, object] = {
+    "hidden": (12,), "encoder": (12,), "code": 6, "latent": 4, "directions": 4, "embedding": 6, "capacity": 160,
+    "dropout": 0.0, "feature_dropout": 0.0, "members": 1,
+}  # fmt: skip
 """Applied to whichever of these settings a learner has."""
 
 
@@ -23,11 +30,22 @@ def spec(kind: str) -> BehaviorSpec:
     return BehaviorSpec(OBSERVATION, ACTIONS[kind], 10.0)
 
 
+def kinds(learner: str) -> list[str]:
+    """The kinds of actions that a learner can decide."""
+    return ["discrete"] if learner in DISCRETE_ONLY else list(ACTIONS)
+
+
+def cases() -> list[tuple[str, str]]:
+    """Every learner with every kind of actions that it can decide."""
+    return [(learner, kind) for learner in (*learners.LEARNERS, *VARIANTS) for kind in kinds(learner)]
+
+
 def small_settings(learner: str, **changes: object) -> Settings:
     """The learner's own settings, with small networks and with those of `changes` that it has."""
+    learner, own = VARIANTS.get(learner, (learner, {}))
     settings = learners.settings_type(learner)()
     fields = {field.name for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
-    wanted = {key: value for key, value in (SMALL | changes).items() if key in fields}
+    wanted = {key: value for key, value in (SMALL | changes | own).items() if key in fields}
     return dataclasses.replace(settings, **wanted)  # type: ignore[type-var, arg-type]
 
 

@@ -6,17 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from npcmeta.archetype import Archetype, Npc, begin_npc
+from npcmeta_export.adapt import export_adapt
 from npcmeta_export.manifest import write_manifest
 from npcmeta_export.npc import export_npc
 from npcmeta_export.parity import ParityError
 from npcmeta_export.policy import export_policy
 from npcmeta_export.runtime import load_session
 
-__all__ = ["TARGETS", "ParityError", "export", "export_npc", "export_policy", "load_session"]
+__all__ = ["TARGETS", "ParityError", "export", "export_adapt", "export_npc", "export_policy", "load_session"]
 
 
 def _policy(archetype: Archetype, npc: Npc | None, folder: Path) -> Path:
     return export_policy(archetype, folder / f"{archetype.name}.policy.onnx")
+
+
+def _adapt(archetype: Archetype, npc: Npc | None, folder: Path) -> Path:
+    return export_adapt(archetype, folder / f"{archetype.name}.adapt.onnx")
 
 
 def _ort(archetype: Archetype, npc: Npc | None, folder: Path) -> Path:
@@ -24,7 +29,7 @@ def _ort(archetype: Archetype, npc: Npc | None, folder: Path) -> Path:
     return export_npc(archetype, npc, folder / f"{npc.name}.ort.onnx")
 
 
-TARGETS: dict[str, Callable[[Archetype, Npc | None, Path], Path]] = {"policy": _policy, "ort": _ort}
+TARGETS: dict[str, Callable[[Archetype, Npc | None, Path], Path]] = {"policy": _policy, "adapt": _adapt, "ort": _ort}
 
 
 def export(archetype: Archetype, target: str, folder: Path, npc: Npc | None = None) -> list[Path]:
@@ -40,7 +45,7 @@ def export(archetype: Archetype, target: str, folder: Path, npc: Npc | None = No
         The assets and the manifest.
 
     Raises:
-        ValueError: If there is no such target.
+        ValueError: If there is no such target, or the learner has no such graph.
         ParityError: If onnxruntime would not compute what torch does; nothing is written then.
     """
     if target not in TARGETS:

@@ -25,13 +25,16 @@ Function = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 """From named inputs to named outputs."""
 
 
-def trace(function: Function, inputs: Mapping[str, Tensor], outputs: list[str]) -> onnx.ModelProto:
+def trace(
+    function: Function, inputs: Mapping[str, Tensor], outputs: list[str], per_example: tuple[str, ...] = ()
+) -> onnx.ModelProto:
     """Traces a function of named tensors into a checked ONNX model whose first axes are all dynamic.
 
     Args:
         function: Computes the outputs from the inputs.
         inputs: Example inputs [N, ...], N of at least 2; their names become the graph's.
         outputs: Names of the outputs, in order.
+        per_example: Inputs whose second axis, the examples of one task, is dynamic as well.
     """
 
     class Traced(torch.nn.Module):
@@ -51,7 +54,7 @@ def trace(function: Function, inputs: Mapping[str, Tensor], outputs: list[str]) 
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=outputs,
-            dynamic_axes={name: {0: "n"} for name in [*inputs, *outputs]},
+            dynamic_axes={name: {0: "n", 1: "s"} if name in per_example else {0: "n"} for name in [*inputs, *outputs]},
         )
     model = onnx.load_from_string(buffer.getvalue())
     model.ir_version = IR_VERSION

@@ -51,14 +51,14 @@ def policy_model(archetype: Archetype) -> onnx.ModelProto:
 def decide(archetype: Archetype, state: Params, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Actions and head parameters of each row from its state and observation; every row is a task of its own."""
     learner = build_learner(archetype)
-    params = learner.predict(archetype.meta, state, inputs["observation"].unsqueeze(1)).squeeze(1)
+    params = learner.predict(archetype.meta, state, inputs["observation"].unsqueeze(1))[:, 0]
     return _actions(learner, params, inputs)
 
 
 def decide_together(archetype: Archetype, state: Params, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same for one character: all rows are observations of the single task in `state`."""
     learner = build_learner(archetype)
-    params = learner.predict(archetype.meta, state, inputs["observation"].unsqueeze(0)).squeeze(0)
+    params = learner.predict(archetype.meta, state, inputs["observation"].unsqueeze(0))[0]
     return _actions(learner, params, inputs)
 
 

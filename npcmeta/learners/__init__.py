@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from npcmeta.learners import cnp, finetune, maml
+from npcmeta.learners import (
+    abml,
+    anil,
+    bayes,
+    cavia,
+    cnp,
+    finetune,
+    latent_np,
+    maml,
+    matching,
+    meta_sgd,
+    platipus,
+    protonet,
+    reptile,
+)
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -22,10 +36,20 @@ class Settings(Protocol):
 
 
 LEARNERS: dict[str, type[Settings]] = {
+    "bayes": bayes.BayesSettings,
     "finetune": finetune.FinetuneSettings,
     "maml": maml.MamlSettings,
     "fomaml": maml.FomamlSettings,
+    "anil": anil.AnilSettings,
+    "meta_sgd": meta_sgd.MetaSgdSettings,
+    "reptile": reptile.ReptileSettings,
+    "cavia": cavia.CaviaSettings,
+    "protonet": protonet.ProtonetSettings,
+    "matching": matching.MatchingSettings,
     "cnp": cnp.CnpSettings,
+    "latent_np": latent_np.LatentNpSettings,
+    "platipus": platipus.PlatipusSettings,
+    "abml": abml.AbmlSettings,
 }
 
 

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from npcmeta import heads, inner_loop, networks
+from npcmeta import heads, inner_loop, networks, neural_process
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
-
-MAX_SURPRISE = 3.0
-"""Bounds what one example can say, so that an outlier does not become a character."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
     input, and is zero without examples; a loss without examples is added.
     """
     head = heads.build_head(spec.action)
-    layers = range(len(settings.hidden))
+    activation = settings.activation
 
     def init(generator: Generator) -> Params:
         parts = {
@@ -65,20 +62,15 @@ def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
             "modulation": ((settings.context, 2 * sum(settings.hidden)), 0.1),
             "decoder": ((spec.observation_size, *settings.hidden, head.num_params), 0.1),
         }
-        params: Params = {}
-        for name, (sizes, scale) in parts.items():
-            params |= networks.with_prefix(f"{name}.", networks.init_mlp(generator, sizes, last_scale=scale))
-        del params["modulation.0.bias"]  # a context of zero changes nothing
-        return params
+        return neural_process.init(generator, parts)
 
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
         like = meta["surprise.0.weight"]
         return {"sum": like.new_zeros(num_tasks, settings.code), "count": like.new_zeros(num_tasks, 1)}
 
     def update(meta: Params, state: Params, examples: Examples) -> Params:
-        codes = encode(meta, examples) * examples.weight.unsqueeze(-1)
-        count = examples.weight.sum(-1, keepdim=True)
-        return {"sum": state["sum"] + codes.sum(-2), "count": state["count"] + count}
+        expected = neural_process.decode(meta, None, examples.observation, activation)
+        return neural_process.collect(meta, head, state, expected, examples, activation)
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
         yield state
@@ -87,52 +79,25 @@ def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
     def num_steps(shots: Tensor) -> Tensor:
         return (shots > 0).to(torch.int64)
 
-    def encode(meta: Params, examples: Examples) -> Tensor:
-        expected = decode(meta, None, examples.observation)
-        surprise = head.nll_gradient(expected, examples.action, examples.action_mask).clamp(-MAX_SURPRISE, MAX_SURPRISE)
-        return run(meta, "features", examples.observation) * run(meta, "surprise", surprise)
-
     def context(meta: Params, state: Params) -> Tensor:
-        evidence = state["count"] + settings.prior_examples
-        share = state["count"] / evidence
+        mean_code, share = neural_process.summarise(state, settings.prior_examples)
         # Without examples the context is zero, and the policy is the unadapted one.
-        return share * run(meta, "context", torch.cat([state["sum"] / evidence, share], -1))
-
-    def decode(meta: Params, state: Params | None, observation: Tensor, generator: Generator | None = None) -> Tensor:
-        """Head parameters under a state, or those of the unadapted policy under None."""
-        decoder = networks.under_prefix("decoder.", meta)
-        function, _ = networks.ACTIVATIONS[settings.activation]
-        modulation = [None for _ in layers] if state is None else modulate(meta, state)
-        x = observation
-        for layer, change in zip(layers, modulation, strict=True):
-            x = networks.affine(decoder, layer, x)
-            if change is not None:
-                scale, shift = change.chunk(2, -1)
-                x = x * (1 + scale) + shift
-            x = function(x)
-            x = x if generator is None else networks.dropout(x, settings.dropout, generator)
-        return networks.affine(decoder, len(settings.hidden), x)
-
-    def modulate(meta: Params, state: Params) -> tuple[Tensor, ...]:
-        """What a state does to each hidden layer, [T, 1, 2 * size]."""
-        weights = networks.under_prefix("modulation.", meta)
-        change = context(meta, state).unsqueeze(-2) @ weights["0.weight"]
-        return change.split([2 * size for size in settings.hidden], -1)
-
-    def run(meta: Params, part: str, x: Tensor) -> Tensor:
-        return networks.forward(networks.under_prefix(f"{part}.", meta), x, settings.activation)[0]
+        return share * neural_process.run(meta, "context", torch.cat([mean_code, share], -1), activation)
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
-        return decode(meta, state, observation)
+        return neural_process.decode(meta, context(meta, state), observation, activation)
 
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
-        def query_nll(state: Params | None) -> Tensor:
-            output = decode(meta, state, task.query.observation, generator)
+        def query_nll(character: Tensor | None) -> Tensor:
+            output = neural_process.decode(
+                meta, character, task.query.observation, activation, settings.dropout, generator
+            )
             nll = head.nll(output, task.query.action, task.query.action_mask) * task.query.weight
             return (nll / inner_loop.total_weight(task.query)).sum(-1).mean()
 
         start = begin(meta, task.support.weight.shape[0], task.support.weight)
-        adapted, unadapted = query_nll(update(meta, start, task.support)), query_nll(None)
+        adapted = query_nll(context(meta, update(meta, start, task.support)))
+        unadapted = query_nll(None)
         loss = adapted + settings.unadapted_share * unadapted
         return loss, {"adapted_nll": float(adapted.detach()), "unadapted_nll": float(unadapted.detach())}
 

@@ -10,6 +10,9 @@ from torch import Generator, Tensor
 
 from npcmeta import dual, heads, inner_loop, networks
 from npcmeta.dual import Descent
+from npcmeta.learners import maml_added_inputs
+from npcmeta.learners.maml_added_inputs import moved_last_layer
+from npcmeta.learners.query_loss import query_loss
 from npcmeta.meta_gradient import InnerLoop, predict_adapted
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
@@ -27,7 +30,7 @@ class MamlSettings:
     inner_steps: int = 5
     """Steps of the inner loop, M."""
     inner_clip: float = 2.0
-    """Largest norm of one task's inner gradient."""
+    """Largest norm of one task's inner gradient; 0 sets none, as in the paper."""
     prior_examples: float = 0.0
     """How many examples the initialisation counts for: with K of them the step size is K / (K + prior_examples) of
     `inner_rate`, so that a handful of examples moves a character little. 0 is the paper's."""
@@ -37,10 +40,14 @@ class MamlSettings:
     """Weight of the loss before adapting beside the loss after it, so that an NPC plays well before any example."""
     first_order: bool = False
     """Leave out the second derivatives (FOMAML)."""
+    added_inputs: int = 0
+    """Inputs that are parameters, learned and adapted with all others; 0 is the paper's."""
+    fixed_std: float = 0.0
+    """Standard deviation of continuous actions; 0 learns it."""
 
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
-        return build(self, spec)
+        return maml_added_inputs.build(self, spec) if self.added_inputs else build(self, spec)
 
     def candidates(self) -> list[MamlSettings]:
         """Nothing is left to choose after training: the inner loop was trained as it is."""
@@ -62,19 +69,20 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
     (`prior_examples`; 0 is the paper's), and the meta-loss includes the loss before adapting (`unadapted_share`; 0 is
     the paper's).
     """
-    head = heads.build_head(spec.action)
+    head = heads.build_head(spec.action, settings.fixed_std)
     sizes = (spec.observation_size, *settings.hidden, head.num_params)
-    keys = tuple(networks.init_mlp(Generator(), sizes))
 
     def init(generator: Generator) -> Params:
         return networks.init_mlp(generator, sizes)
+
+    keys = tuple(init(Generator()))
 
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
         return inner_loop.stack(meta, num_tasks)
 
     def descent(examples: Examples) -> Descent:
         rate = step_size(settings, examples.weight.sum(-1))
-        return Descent(settings.activation, rate, settings.inner_steps, settings.inner_clip)
+        return Descent(settings.activation, rate, settings.inner_steps, settings.inner_clip or None)
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
         return dual.sgd_states(head, state, examples, descent(examples))
@@ -90,31 +98,20 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
         return networks.forward(state, observation, settings.activation)[0]
 
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
-        query, observation = task.query, task.query.observation
-
-        def query_nll(output: Tensor) -> Tensor:
-            nll = head.nll(output, query.action, query.action_mask) * query.weight
-            return (nll / inner_loop.total_weight(query)).sum(-1).mean()
-
+        observation = task.query.observation
         shapes = [(*observation.shape[:-1], size) for size in settings.hidden] if settings.dropout else []
         kept = [networks.draw_kept(shape, settings.dropout, generator, observation.dtype) for shape in shapes]
         loop = InnerLoop(head, task.support, descent(task.support))
-        adapted = query_nll(predict_adapted(loop, meta, observation, first_order=settings.first_order, kept=kept))
-        unadapted = query_nll(
-            networks.forward_with_dropout(meta, observation, settings.activation, settings.dropout, generator)
-        )
-        loss = adapted + settings.unadapted_share * unadapted
-        return loss, {"adapted_nll": float(adapted.detach()), "unadapted_nll": float(unadapted.detach())}
+        adapted = predict_adapted(loop, meta, observation, first_order=settings.first_order, kept=kept)
+        unadapted = networks.forward_with_dropout(meta, observation, settings.activation, settings.dropout, generator)
+        return query_loss(head, task.query, adapted, unadapted, settings.unadapted_share)
 
     def embed(meta: Params, state: Params) -> Tensor:
-        layer = len(settings.hidden)
-        moved = (state[f"{layer}.weight"] - meta[f"{layer}.weight"]).flatten(1)
-        # Relative to the shared weights, so that an unadapted character is at the origin.
-        return moved
+        return moved_last_layer(meta, state, len(settings.hidden))
 
     return Learner(keys, (), 0, head, init, begin, steps, num_steps, update, predict, meta_loss, embed)
 
 
 def step_size(settings: MamlSettings, shots: Tensor) -> Tensor:
     """Step size of the inner loop for each task [T], from its number of examples [T]."""
-    return settings.inner_rate * shots / (shots + settings.prior_examples).clamp_min(1e-12)
+    return inner_loop.step_size(settings.inner_rate, settings.prior_examples, shots)

@@ -28,15 +28,16 @@ def from_json(kind: type[S], values: dict[str, Any]) -> S:
         ValueError: On an unknown or missing setting, or a value of another type than the field's.
     """
     hints = typing.get_type_hints(kind)
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if set(values) != known:
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if set(values) != set(defaults):
         raise ValueError(
-            f"settings of {kind.__module__.rpartition('.')[2]} are {sorted(values)}, expected {sorted(known)}"
+            f"settings of {kind.__module__.rpartition('.')[2]} are {sorted(values)}, expected {sorted(defaults)}"
         )
-    return kind(**{key: _converted(key, value, hints[key]) for key, value in values.items()})
+    return kind(**{key: _converted(key, value, hints[key], defaults[key]) for key, value in values.items()})
 
 
-def _converted(key: str, value: Any, hint: Any) -> Any:
+def _converted(key: str, value: Any, hint: Any, default: Any) -> Any:
+    smallest = 0 if default == 0 else 1  # of a whole number: what is 0 by default may be left out
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list) or len(value) > 8 or not all(_is_size(item) for item in value):
             raise ValueError(f"setting {key} is {_shown(value)}, expected at most 8 whole numbers from 1 to {MAX_SIZE}")
@@ -49,8 +50,8 @@ def _converted(key: str, value: Any, hint: Any) -> Any:
         if value not in typing.get_args(hint):
             raise ValueError(f"setting {key} is {_shown(value)}, expected one of: {', '.join(typing.get_args(hint))}")
         return value
-    if hint is int and not _is_size(value):
-        raise ValueError(f"setting {key} is {_shown(value)}, expected a whole number from 1 to {MAX_SIZE}")
+    if hint is int and not _is_size(value, smallest):
+        raise ValueError(f"setting {key} is {_shown(value)}, expected a whole number from {smallest} to {MAX_SIZE}")
     if type(value) is not hint:
         raise ValueError(f"setting {key} is {_shown(value)}, expected a value of type {hint.__name__}")
     return value
@@ -61,5 +62,5 @@ def _shown(value: Any) -> str:
     return reprlib.repr(value)
 
 
-def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 < value <= MAX_SIZE
+def _is_size(value: Any, smallest: int = 1) -> bool:
+    return type(value) is int and smallest <= value <= MAX_SIZE

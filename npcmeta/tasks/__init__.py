@@ -53,13 +53,24 @@ def _overcooked(data: Path | None, split: int) -> TaskSplits:
     return overcooked.splits(split)
 
 
-_WAVES = {"hidden": [40, 40], "activation": "tanh", "inner_rate": 0.05}
+_SMOOTH: dict[str, Any] = {"hidden": [40, 40], "activation": "tanh"}
+_WAVES = _SMOOTH | {"inner_rate": 0.05}
+_LATENT_WAVES = {"hidden": [64, 64], "encoder": [64, 64], "code": 64, "latent": 8, "dropout": 0.0}
 _SLOW_TO_MOVE = {"dropout": 0.3, "prior_examples": 100.0, "inner_rate": 0.3}
 PEOPLE: Mapping[str, Mapping[str, Any]] = {
+    "bayes": {"dropout": 0.3, "feature_dropout": 0.5, "members": 3},
     "finetune": {"dropout": 0.3},
     "cnp": {"dropout": 0.3, "prior_examples": 30.0},
+    "latent_np": {"dropout": 0.3, "prior_examples": 30.0},
+    "protonet": {"dropout": 0.3, "prior_examples": 100.0},
+    "matching": {"dropout": 0.3, "prior_examples": 10.0},
     "maml": _SLOW_TO_MOVE,
     "fomaml": _SLOW_TO_MOVE,
+    "platipus": _SLOW_TO_MOVE,
+    "anil": _SLOW_TO_MOVE,
+    "meta_sgd": _SLOW_TO_MOVE,
+    "reptile": {"prior_examples": 100.0, "inner_rate": 0.3, "unadapted_share": 0.3},
+    "cavia": {"dropout": 0.3, "prior_examples": 100.0},
 }
 """Suits what few people did for a few minutes each: it is noisy, and a handful of examples says little of a person."""
 
@@ -72,35 +83,39 @@ FAMILIES: dict[str, Family] = {
         {"meta_steps": 5000, "meta_batch": 25, "weight_decay": 0.0, "rate": 3e-3, "clip": 10.0}
         | {"min_shots": 10, "max_shots": 10, "query_shots": 10},
         (5, 10),
-        {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}, "maml": _WAVES, "fomaml": _WAVES},
+        {"finetune": {"dropout": 0.0}, "cnp": {"dropout": 0.0}, "maml": _WAVES, "fomaml": _WAVES}
+        | {"latent_np": _LATENT_WAVES, "platipus": _WAVES, "abml": _SMOOTH}
+        | {"anil": _WAVES, "meta_sgd": _WAVES, "reptile": _WAVES, "cavia": _SMOOTH},
         unit=5.0,
     ),
     "arena": Family(
         _arena,
         False,
-        "cnp",
+        "bayes",
         50,
-        {"meta_steps": 2500, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150}
+        {"meta_steps": 8000, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150}
         | {"optimizer": "muon", "rate": 5e-3},
         (50, 500),
         {
             "finetune": {"dropout": 0.0, "hidden": [96, 96]},
             "cnp": {"dropout": 0.0, "hidden": [96, 96], "unadapted_share": 0.5},
+            "bayes": {"dropout": 0.0, "hidden": [96, 96], "context": 32, "inner_steps": 3, "tempering": 0.33},
         },
     ),
     "character": Family(
         _character,
         False,
-        "cnp",
+        "bayes",
         2,
         {"meta_steps": 3000, "meta_batch": 16, "min_shots": 1, "max_shots": 20, "query_shots": 40}
         | {"optimizer": "muon", "rate": 5e-3},
         (1, 5, 20),
+        {"bayes": {"context": 32, "inner_steps": 3, "tempering": 0.33, "unadapted_share": 0.3}},
     ),
     "recorded": Family(
         _recorded,
         True,
-        "cnp",
+        "bayes",
         50,
         {"meta_steps": 1500, "meta_batch": 16, "min_shots": 4, "max_shots": 200, "query_shots": 100}
         | {"weight_decay": 0.5, "optimizer": "muon", "rate": 3e-3},
@@ -110,7 +125,7 @@ FAMILIES: dict[str, Family] = {
     "overcooked": Family(
         _overcooked,
         False,
-        "maml",
+        "bayes",
         50,
         {"meta_steps": 1400, "meta_batch": 16, "min_shots": 4, "max_shots": 500, "query_shots": 150}
         | {"weight_decay": 0.5, "optimizer": "muon", "rate": 3e-3},

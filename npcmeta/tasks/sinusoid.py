@@ -14,20 +14,20 @@ SCALE = 5.0
 
 
 class SinusoidFamily:
-    """y = amplitude * sin(x - phase), amplitude in [0.1, 5], phase in [0, pi], x in [-5, 5]."""
+    """y = amplitude * sin(x - phase) / scale, amplitude in [0.1, 5], phase in [0, pi], x in [-5, 5]."""
 
     spec = BehaviorSpec(1, ActionSpec(1, ()), 1.0)
 
-    def __init__(self, seed: int, num_evaluation: int = 600) -> None:
-        """`seed` fixes the waves of `evaluation`."""
-        self._seed, self._num_evaluation = seed, num_evaluation
+    def __init__(self, seed: int, num_evaluation: int = 600, scale: float = SCALE) -> None:
+        """`seed` fixes the waves of `evaluation`; with a `scale` of 1 targets are the papers', and no actions."""
+        self._seed, self._num_evaluation, self._scale = seed, num_evaluation, scale
 
     def sample(self, generator: Generator, num_tasks: int, *, shots: int, query_shots: int) -> Task:
         """Draws waves, and points on each of them."""
         amplitude = 0.1 + 4.9 * torch.rand(num_tasks, 1, 1, generator=generator)
         phase = math.pi * torch.rand(num_tasks, 1, 1, generator=generator)
         x = 10 * torch.rand(num_tasks, query_shots + shots, 1, generator=generator) - 5
-        y = amplitude * torch.sin(x - phase) / SCALE
+        y = amplitude * torch.sin(x - phase) / self._scale
         return Task(_points(x[:, query_shots:], y[:, query_shots:]), _points(x[:, :query_shots], y[:, :query_shots]))
 
     def evaluation(self, shots: int) -> NamedTasks:

@@ -1,6 +1,5 @@
 import pytest
 
-from npcmeta.learners import LEARNERS
 from tests import toys
 from tests.contract.cases import Case, build_case
 
@@ -10,7 +9,7 @@ def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture(params=list(LEARNERS))
-def case(request: pytest.FixtureRequest, kind: str) -> Case:
-    """Every registered learner on every kind of actions."""
-    return build_case(request.param, kind)
+@pytest.fixture(params=toys.cases(), ids="-".join)
+def case(request: pytest.FixtureRequest) -> Case:
+    """Every registered learner on every kind of actions that it can decide."""
+    return build_case(*request.param)

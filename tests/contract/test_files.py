@@ -14,7 +14,7 @@ from tests.contract.cases import Case
 def draft(case: Case) -> Archetype:
     normaliser = Normaliser((0.1, -0.2, 0.0), (1.0, 2.0, 0.5))
     return Archetype(
-        f"guard-{case.kind}", "toy", case.name, case.settings, toys.spec(case.kind), normaliser,
+        f"guard-{case.kind}", "toy", case.name.partition("-")[0], case.settings, toys.spec(case.kind), normaliser,
         {"split": 0, "test": "others"}, {"seed": 1, "history": [[10, 0.5]]}, case.trained,
     )  # fmt: skip
 

@@ -2,18 +2,20 @@
 
 import itertools
 import math
+import re
 
 import pytest
 import torch
 from torch import Generator
 
 from npcmeta.evaluate import support_nll, take_examples
+from npcmeta.learners import LEARNERS
 from npcmeta.types import Action, Examples
 from tests import toys
 from tests.contract.cases import Case, build_case
 
-ADDITIVE = ("cnp",)
-"""Learners whose state is a sum over examples, so that adapting twice is adapting once on everything."""
+ADDITIVE = ("protonet", "matching", "cnp", "latent_np")
+"""Learners whose state is a sum over examples, or a list of them: adapting twice is adapting once on everything."""
 
 
 def test_init_is_fixed_by_its_seed(case: Case) -> None:
@@ -81,11 +83,18 @@ def test_padding_changes_nothing(case: Case) -> None:
 
 
 def test_a_weight_of_two_is_the_example_twice(case: Case) -> None:
+    """In what is done, and in what is done after learning more; where examples are kept one by one, states differ."""
     meta = toys.double_params(case.trained)
-    support = toys.double(toys.draw_task(case.kind, 3, 6).support)
+    task = toys.double_task(toys.draw_task(case.kind, 3, 6))
+    support, more = task.support, toys.double(toys.draw_task(case.kind, 3, 5, seed=4).support)
     twice = case.learner.update(meta, case.begin(3, meta), toys.join(support, support))
     heavy = case.learner.update(meta, case.begin(3, meta), support._replace(weight=2 * support.weight))
-    toys.assert_close(heavy, twice, 1e-10)
+    for _ in range(2):
+        outputs = [case.learner.predict(meta, state, task.query.observation) for state in (heavy, twice)]
+        torch.testing.assert_close(*outputs, rtol=1e-10, atol=1e-10)
+        embeddings = [case.learner.embed(meta, state) for state in (heavy, twice)]
+        torch.testing.assert_close(*embeddings, rtol=1e-10, atol=1e-10)
+        twice, heavy = (case.learner.update(meta, state, more) for state in (twice, heavy))
 
 
 def test_a_batch_is_its_tasks_one_by_one(case: Case) -> None:
@@ -177,8 +186,8 @@ def test_embedding_tells_characters_apart(case: Case) -> None:
     assert all(not torch.equal(embedding[a], embedding[b]) for a, b in itertools.combinations(range(4), 2))
 
 
-@pytest.mark.parametrize("name", ADDITIVE)
-def test_additive_states_do_not_mind_the_order(name: str, kind: str) -> None:
+@pytest.mark.parametrize(("name", "kind"), [each for each in toys.cases() if each[0] in ADDITIVE])
+def test_additive_states_do_not_mind_in_how_many_parts(name: str, kind: str) -> None:
     case = build_case(name, kind)
     meta = toys.double_params(case.trained)
     first, second = (toys.double(toys.draw_task(kind, 3, shots, seed=shots).support) for shots in (4, 9))
@@ -186,6 +195,15 @@ def test_additive_states_do_not_mind_the_order(name: str, kind: str) -> None:
     one_by_one = case.learner.update(meta, case.learner.update(meta, start, first), second)
     at_once = case.learner.update(meta, start, toys.join(first, second))
     toys.assert_close(one_by_one, at_once, 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["continuous", "mixed"])
+@pytest.mark.parametrize("name", toys.DISCRETE_ONLY)
+def test_a_learner_that_cannot_decide_such_actions_says_which_can(name: str, kind: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} .* 2 continuous actions; use ") as refused:
+        toys.small_settings(name).build(toys.spec(kind))
+    named = re.findall(r"\w+", str(refused.value).partition("; use ")[2])
+    assert [each for each in named if each in LEARNERS and kind in toys.kinds(each)] != []
 
 
 def assert_valid(action: Action, examples: Examples) -> None:

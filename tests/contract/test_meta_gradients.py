@@ -1,18 +1,24 @@
 """Meta-gradients in float64: differentiating through the inner loop must agree with differences and definitions."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Generator, Tensor
 
 from npcmeta.evaluate import support_nll
-from npcmeta.learners import LEARNERS
 from npcmeta.types import Examples, Params, Task
 from tests import toys
 from tests.contract.cases import Case, build_case
 
 FIRST_ORDER = ("fomaml",)
 """Learners that leave out second derivatives on purpose: their meta-gradient is not that of their meta-loss."""
-EXACT = [name for name in LEARNERS if name not in FIRST_ORDER]
+TOWARDS_A_POINT = ("reptile",)
+"""Learners whose meta-loss holds the weights that they reach as fixed."""
+IN_STAGES = ("bayes",)
+"""Learners of which one part learns on top of another without changing it."""
+EXACT = [case for case in toys.cases()
+         if case[0].partition("-")[0] not in (*FIRST_ORDER, *TOWARDS_A_POINT, *IN_STAGES)]  # fmt: skip
 
 
 def meta_gradient(case: Case, meta: Params, kind: str) -> Params:
@@ -28,20 +34,49 @@ def ragged_task(kind: str) -> Task:
     return task._replace(support=task.support._replace(weight=weight))
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize(("name", "kind"), EXACT)
 def test_meta_gradient_is_the_slope_of_the_meta_loss(name: str, kind: str) -> None:
     case = build_case(name, kind)
     meta = toys.double_params(case.trained)
-    task, gradients, width = ragged_task(kind), meta_gradient(case, meta, kind), 1e-5
-    for number, (key, value) in enumerate(meta.items()):
-        direction = torch.randn(value.shape, generator=Generator().manual_seed(number), dtype=torch.float64)
-
-        def loss_at(amount: float, key: str = key, direction: Tensor = direction) -> Tensor:
-            moved = meta | {key: meta[key] + amount * direction}
-            return case.learner.meta_loss(moved, task, Generator().manual_seed(0))[0].detach()
-
-        slope = (loss_at(width) - loss_at(-width)) / (2 * width)
+    task, gradients = ragged_task(kind), meta_gradient(case, meta, kind)
+    for number, key in enumerate(meta):
+        direction = random_direction(meta, key, number)
+        slope = slope_along(lambda moved: case.learner.meta_loss(moved, task, Generator().manual_seed(0))[0].detach(),
+                            meta, key, direction)  # fmt: skip
         torch.testing.assert_close((gradients[key] * direction).sum(), slope, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(("name", "kind"), [case for case in toys.cases() if case[0] in IN_STAGES])
+def test_each_stage_has_the_slope_of_its_own_loss(name: str, kind: str) -> None:
+    """The average policy follows its own NLL alone; the posterior's parts follow the adapted one."""
+    case = build_case(name, kind)
+    meta, task = toys.double_params(case.trained), ragged_task(kind)
+    gradients, share = meta_gradient(case, meta, kind), case.settings.unadapted_share  # type: ignore[attr-defined]
+
+    def whole(moved: Params) -> Tensor:
+        return case.learner.meta_loss(moved, task, Generator().manual_seed(0))[0].detach()
+
+    def unadapted(moved: Params) -> Tensor:
+        fresh = case.learner.begin(moved, 3, torch.zeros(3, 0))
+        return share * support_nll(case.learner, moved, fresh, task.query).mean()
+
+    average = [key for key in meta if key.startswith("member.")]
+    assert 0 < len(average) < len(meta)
+    for number, key in enumerate(meta):
+        direction = random_direction(meta, key, number)
+        slope = slope_along(unadapted if key in average else whole, meta, key, direction)
+        torch.testing.assert_close((gradients[key] * direction).sum(), slope, rtol=1e-6, atol=1e-8)
+
+
+def random_direction(meta: Params, key: str, seed: int) -> Tensor:
+    return torch.randn(meta[key].shape, generator=Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def slope_along(loss: Callable[[Params], Tensor], meta: Params, key: str, direction: Tensor) -> Tensor:
+    """The central difference of a loss as one meta-parameter moves."""
+    width = 1e-6
+    ahead, behind = (loss(meta | {key: meta[key] + amount * direction}) for amount in (width, -width))
+    return (ahead - behind) / (2 * width)
 
 
 @pytest.mark.parametrize("name", FIRST_ORDER)

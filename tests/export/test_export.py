@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from torch import Generator
 from npcmeta.archetype import Archetype, Npc, begin_npc, build_learner, save_archetype
 from npcmeta.learners import LEARNERS
 from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
-from npcmeta_export import TARGETS, ParityError, export, load_session, parity, policy
+from npcmeta_export import TARGETS, ParityError, adapt, export, load_session, parity, policy
 from npcmeta_export.operators import SENTIS_2_1
+from tests import toys
 
 ACTIONS = {
     "continuous": ActionSpec(3, ()),
@@ -25,11 +27,12 @@ ACTIONS = {
 
 
 def make_archetype(folder: Path, learner: str, action: ActionSpec) -> Archetype:
-    settings = LEARNERS[learner]()
+    name, changes = toys.VARIANTS.get(learner, (learner, {}))
+    settings = dataclasses.replace(LEARNERS[name](), **changes)  # type: ignore[type-var]
     spec = BehaviorSpec(7, action, 10.0)
     meta = settings.build(spec).init(Generator().manual_seed(3))
     normaliser = Normaliser(tuple(0.1 * i for i in range(7)), tuple(1.0 + 0.2 * i for i in range(7)))
-    draft = Archetype("guard", "arena", learner, settings, spec, normaliser, {}, {}, meta)
+    draft = Archetype("guard", "arena", name, settings, spec, normaliser, {}, {}, meta)
     return save_archetype(draft, folder / "guard.safetensors")
 
 
@@ -43,8 +46,7 @@ def feeds(archetype: Archetype, rows: int) -> dict[str, np.ndarray]:
     return {k: v.numpy() for k, v in policy.example_inputs(archetype, rows, Generator().manual_seed(5)).items()}
 
 
-@pytest.mark.parametrize("kind", ACTIONS)
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize(("learner", "kind"), toys.cases())
 def test_an_npc_acts_the_same_through_every_graph_as_in_torch(tmp_path: Path, learner: str, kind: str) -> None:
     archetype = make_archetype(tmp_path, learner, ACTIONS[kind])
     npc = changed_npc(archetype)
@@ -63,10 +65,13 @@ def test_an_npc_acts_the_same_through_every_graph_as_in_torch(tmp_path: Path, le
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
-@pytest.mark.parametrize("target", TARGETS)
+GRAPHS = [(target, learner) for target in TARGETS for learner in LEARNERS if (target, learner) != ("adapt", "finetune")]
+
+
+@pytest.mark.parametrize(("target", "learner"), GRAPHS)
 def test_assets_keep_to_what_engines_accept(tmp_path: Path, learner: str, target: str) -> None:
-    archetype = make_archetype(tmp_path, learner, ACTIONS["mixed"])
+    kind = "discrete" if target == "adapt" else toys.kinds(learner)[-1]
+    archetype = make_archetype(tmp_path, learner, ACTIONS[kind])
     file, _ = export(archetype, target, tmp_path)
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
@@ -75,6 +80,20 @@ def test_assets_keep_to_what_engines_accept(tmp_path: Path, learner: str, target
     assert {node.op_type for node in model.graph.node} <= SENTIS_2_1
     assert all(not tensor.external_data for tensor in model.graph.initializer)
     assert all(value.type.tensor_type.shape.dim[0].dim_param == "n" for value in model.graph.input)
+
+
+@pytest.mark.parametrize("learner", ["protonet", "matching"])
+def test_npcs_that_see_pictures(tmp_path: Path, learner: str) -> None:
+    settings = dataclasses.replace(LEARNERS[learner](), image=(18, 16, 2), filters=12)  # type: ignore[type-var]
+    spec = BehaviorSpec(18 * 16 * 2, ActionSpec(0, (5,)), 10.0)
+    meta = settings.build(spec).init(Generator().manual_seed(3))
+    normaliser = Normaliser((0.5,) * spec.observation_size, (0.3,) * spec.observation_size)
+    draft = Archetype("guard", "arena", learner, settings, spec, normaliser, {}, {}, meta)
+    archetype = save_archetype(draft, tmp_path / "guard.safetensors")
+    for target in TARGETS:
+        file, _ = export(archetype, target, tmp_path, begin_npc(archetype, "bob"))
+        assert {node.op_type for node in onnx.load(file).graph.node} <= SENTIS_2_1
+        assert "Conv" in {node.op_type for node in onnx.load(file).graph.node}
 
 
 def test_an_adapted_npc_is_a_small_file_that_does_not_grow_with_the_batch(tmp_path: Path) -> None:
@@ -140,5 +159,35 @@ def test_a_wrong_graph_is_refused_and_leaves_nothing_behind(tmp_path: Path, monk
 
 def test_an_unknown_target_names_those_there_are(tmp_path: Path) -> None:
     archetype = make_archetype(tmp_path, "cnp", ACTIONS["mixed"])
-    with pytest.raises(ValueError, match=r'no export target "gltf"; expected one of: policy, ort'):
+    with pytest.raises(ValueError, match=r'no export target "gltf"; expected one of: policy, adapt, ort'):
         export(archetype, "gltf", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+@pytest.mark.parametrize("learner", ["bayes", "bayes-context", "cnp", "latent_np", "cavia", "matching"])
+def test_a_game_adapts_with_the_graph_as_torch_does(tmp_path: Path, learner: str, kind: str) -> None:
+    archetype = make_archetype(tmp_path, learner, ACTIONS[kind])
+    file, _ = export(archetype, "adapt", tmp_path)
+    session, built = load_session(file), build_learner(archetype)
+    for tasks, examples in ((1, 1), (2, 33)):
+        inputs = adapt.example_inputs(archetype, tasks, examples, Generator().manual_seed(9))
+        fed = {value.name: inputs[value.name].numpy() for value in session.get_inputs()}
+        names = [output.name for output in session.get_outputs()]
+        assert set(names) == {f"adapted.{key}" for key in (*built.acting, *built.memory)}
+        found = dict(zip(names, session.run(names, fed), strict=True))
+        state = {key: inputs[f"state.{key}"] for key in (*built.acting, *built.memory)}
+        expected = built.update(archetype.meta, state, adapt.examples_from(archetype, inputs))
+        for key in built.acting:
+            np.testing.assert_allclose(found[f"adapted.{key}"], expected[key].detach(), atol=1e-4, rtol=1e-3)
+
+
+def test_the_adapt_graph_holds_only_operators_of_engines(tmp_path: Path) -> None:
+    file, manifest = export(make_archetype(tmp_path, "bayes", ACTIONS["mixed"]), "adapt", tmp_path)
+    assert {node.op_type for node in onnx.load(file).graph.node} <= SENTIS_2_1
+    assert "adapt" in manifest.read_text()
+
+
+def test_fine_tuning_has_no_adapt_graph(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="depends on how many examples"):
+        export(make_archetype(tmp_path, "finetune", ACTIONS["mixed"]), "adapt", tmp_path)
+    assert not list(tmp_path.glob("*.onnx"))

@@ -98,7 +98,10 @@ def nan_at_the_end(value: torch.Tensor) -> torch.Tensor:
 
 
 HOSTILE = {
-    "unknown learner": (field("learner", "telepathy"), 'no learner "telepathy"; expected one of: finetune, maml'),
+    "unknown learner": (
+        field("learner", "telepathy"),
+        'no learner "telepathy"; expected one of: bayes, finetune, maml',
+    ),
     "learner of a wrong type": (field("learner", 3), "header field learner is of type int, expected str"),
     "no name": (lambda h, _: h.pop("name"), "header has fields"),
     "another field": (field("command", "rm"), "header has fields"),
@@ -187,13 +190,16 @@ class LargestTensor(TorchFunctionMode):
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_a_hostile_header_allocates_nothing(learner: str, folder: Path) -> None:
+    kind = toys.kinds(learner)[-1]
+
     def edit(described: Header, _: Params) -> None:
-        described["spec"].update(observation_size=16384, continuous_size=4096)
+        most = {"continuous_size": 4096} if kind == "mixed" else {"branch_sizes": [4096]}
+        described["spec"].update(observation_size=16384, **most)
         described["normaliser"] = {"mean": [0.0] * 16384, "std": [1.0] * 16384}
-        huge = {"hidden": [4096] * 8, "encoder": [4096] * 8, "code": 4096}
+        huge = {"hidden": [4096] * 8, "encoder": [4096] * 8, "code": 4096, "embedding": 4096, "capacity": 4096}
         described["settings"].update({k: v for k, v in huge.items() if k in described["settings"]})
 
-    save_archetype(archetype_of(learner), folder / "small.safetensors")
+    save_archetype(archetype_of(learner, kind), folder / "small.safetensors")
     data = forged((folder / "small.safetensors").read_bytes(), edit)
     with LargestTensor() as largest, pytest.raises(ArchetypeFileError, match="tensor"):
         reading(data, folder)

@@ -5,7 +5,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Categorical, Normal
 
-from npcmeta.heads import MAX_LOG_STD, MIN_LOG_STD, action_features, build_head, one_hot
+from npcmeta.heads import MAX_LOG_STD, MIN_LOG_STD, action_features, build_head, moments, one_hot, probabilities
 from npcmeta.types import Action, ActionSpec
 from tests import toys
 
@@ -171,3 +171,16 @@ def test_a_fixed_spread_gives_the_squared_error(kind: str) -> None:
     leaf = params.clone().requires_grad_()
     (slope,) = torch.autograd.grad(head.nll(leaf, taken, mask).sum(), leaf)
     torch.testing.assert_close(head.nll_gradient(params, taken, mask), slope, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_moments_and_probabilities_say_what_the_nll_says(kind: str) -> None:
+    spec, (params, taken, mask) = toys.ACTIONS[kind], drawn(kind)
+    mean, std = moments(params, spec)
+    expected = -Normal(mean, std).log_prob(taken.continuous).sum(-1)
+    for branch, chances in enumerate(probabilities(params, mask, spec)):
+        torch.testing.assert_close(chances.sum(-1), torch.ones(ROWS, dtype=params.dtype))
+        expected = expected - chances.gather(-1, taken.discrete[..., branch : branch + 1]).squeeze(-1).log()
+    torch.testing.assert_close(build_head(spec).nll(params, taken, mask), expected)
+    forbidden = torch.cat([torch.zeros(*ROWS, 0), *probabilities(params, mask, spec)], -1)[~mask]
+    assert torch.equal(forbidden, torch.zeros_like(forbidden))

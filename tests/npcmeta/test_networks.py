@@ -58,6 +58,55 @@ def test_backward_is_autograd(activation: str) -> None:
     toys.assert_close(found, dict(zip(params, expected, strict=True)), 1e-12)
 
 
+def with_added_inputs(num_tasks: int) -> Params:
+    """The networks of `drawn` with two added inputs each, in float64."""
+    generator = Generator().manual_seed(5)
+    added, weight = torch.randn(num_tasks, 2, generator=generator), torch.randn(num_tasks, 2, 7, generator=generator)
+    return drawn(num_tasks) | {"added": added.double(), "added_weight": weight.double()}
+
+
+@pytest.mark.parametrize("activation", networks.ACTIVATIONS)
+def test_added_inputs_are_inputs_that_every_example_has(activation: str) -> None:
+    params, x = with_added_inputs(4), torch.randn(4, 6, 3, generator=Generator().manual_seed(0), dtype=torch.float64)
+    wider = {key: value for key, value in params.items() if not key.startswith("added")}
+    wider["0.weight"] = torch.cat([params["0.weight"], params["added_weight"]], -2)
+    expected = networks.forward(wider, torch.cat([x, params["added"].unsqueeze(1).expand(4, 6, 2)], -1), activation)[0]
+    torch.testing.assert_close(networks.forward(params, x, activation)[0], expected, rtol=1e-12, atol=1e-12)
+    without_dropout = networks.forward_with_dropout(params, x, activation, 0.0, Generator())
+    torch.testing.assert_close(without_dropout, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "shared", [(), ("0.weight", "0.bias", "1.weight", "1.bias", "2.weight", "2.bias", "added_weight")]
+)
+@pytest.mark.parametrize("activation", networks.ACTIVATIONS)
+def test_backward_to_added_inputs_is_autograd(activation: str, shared: tuple[str, ...]) -> None:
+    params = {key: value[0] if key in shared else value for key, value in with_added_inputs(4).items()}
+    params = {key: value.detach().requires_grad_() for key, value in params.items()}
+    generator = Generator().manual_seed(0)
+    x = torch.randn(4, 6, 3, generator=generator, dtype=torch.float64)
+    direction = torch.randn(4, 6, 2, generator=generator, dtype=torch.float64)
+    output, inputs = networks.forward(params, x, activation)
+    expected = dict(zip(params, torch.autograd.grad((output * direction).sum(), list(params.values())), strict=True))
+    alone = networks.backward_to_added_inputs(params, inputs, direction, activation)
+    torch.testing.assert_close(alone, expected["added"], rtol=1e-12, atol=1e-12)
+    if not shared:
+        toys.assert_close(networks.backward(params, inputs, direction, activation), expected, 1e-12)
+
+
+def test_without_added_inputs_the_same_weights_are_drawn() -> None:
+    plain = networks.init_mlp(Generator().manual_seed(3), SIZES)
+    toys.assert_same_bits(networks.init_mlp_with_added_inputs(Generator().manual_seed(3), SIZES, 0), plain)
+    more = networks.init_mlp_with_added_inputs(Generator().manual_seed(3), SIZES, 4)
+    assert {key: tuple(more[key].shape) for key in ("0.weight", "added_weight", "added")} == {
+        "0.weight": (3, 7),
+        "added_weight": (4, 7),
+        "added": (4,),
+    }
+    assert not more["added"].any()
+    assert more["added_weight"].abs().min() > 0
+
+
 def test_untrained_weights() -> None:
     params = networks.init_mlp(Generator().manual_seed(0), (100, 200, 50), last_scale=0.1)
     assert {key: tuple(value.shape) for key, value in params.items()} == {

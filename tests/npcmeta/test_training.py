@@ -51,10 +51,12 @@ def test_settings_are_the_learners_then_the_familys_then_those_asked_for(monkeyp
 @pytest.mark.parametrize(
     ("family", "learner", "overrides", "message"),
     [
-        ("sinusoid", "mamal", {}, 'no learner "mamal"; expected one of: finetune, maml'),
+        ("sinusoid", "mamal", {}, 'no learner "mamal"; expected one of: bayes, finetune, maml'),
         ("sinus", "maml", {}, 'no task family "sinus"; expected one of: sinusoid, arena'),
         ("sinusoid", "maml", {"innerrate": 1}, r"maml has no setting \['innerrate'\]; expected some of .*inner_rate"),
         ("sinusoid", "maml", {"inner_steps": 0}, "setting inner_steps is 0, expected a whole number from 1"),
+        ("sinusoid", "maml", {"added_inputs": -1}, "setting added_inputs is -1, expected a whole number from 0"),
+        ("sinusoid", "maml", {"added_inputs": False}, "setting added_inputs is False, expected a whole number from 0"),
         ("sinusoid", "maml", {"inner_steps": 1.5}, "setting inner_steps is 1.5, expected a whole number"),
         ("sinusoid", "maml", {"inner_rate": "fast"}, "setting inner_rate is 'fast', expected a number"),
         ("sinusoid", "maml", {"hidden": 64}, "setting hidden is 64, expected at most 8 whole numbers"),
@@ -65,6 +67,14 @@ def test_settings_are_the_learners_then_the_familys_then_those_asked_for(monkeyp
 def test_a_setting_that_cannot_be_says_what_can(family: str, learner: str, overrides: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         training.choose_settings(family, learner, overrides)
+
+
+def test_a_whole_number_may_be_zero_where_that_is_its_default() -> None:
+    for value in (0, 3):
+        assert training.choose_settings("sinusoid", "maml", {"added_inputs": value}) == dataclasses.replace(
+            training.choose_settings("sinusoid", "maml", {}),  # type: ignore[type-var]
+            added_inputs=value,
+        )
 
 
 def test_every_family_has_settings_that_its_learners_take() -> None:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from npcmeta import posterior
 from npcmeta.archetype import Archetype, Npc, begin_npc, build_learner, load_archetype, save_npc
 from npcmeta.evaluate import support_nll
 from npcmeta.header import checked_name
@@ -102,9 +103,22 @@ def table(nlls: list[float]) -> Table:
     return shown
 
 
+def how_well_known(npc: Npc) -> str:
+    """How well the demonstrations show the character, and what more of them would do."""
+    share = float(npc.state["known"])
+    target = (int(10 * share) + 1) / 10
+    said = f"{npc.name} is known to {share:.0%} in the situations that it was shown in"
+    if target >= 1:
+        return said
+    more = posterior.examples_until(share, npc.examples, target)
+    return f"{said}; about {more:.0f} more examples would make it {target:.0%}"
+
+
 def report(npc: Npc, nlls: list[float]) -> Iterator[RenderableType]:
     """What the demonstrations have changed."""
     yield table(nlls)
+    if "known" in npc.state:
+        yield how_well_known(npc)
     yield (
         f"{npc.name}: {npc.examples} examples; their NLL went from {nlls[0]:.4g} to [bold]{nlls[-1]:.4g}[/] nats per "
         "decision (npcmeta evaluate measures it on examples that a character was not adapted to)"

@@ -49,7 +49,7 @@ def demo(
     family: str = "arena",
     json: Path | None = None,
     out: Path = Path("npcmeta-demo"),
-    minutes: float = 2.25,
+    minutes: float = 3.0,
     seed: int = 0,
 ) -> None:
     """Meta-train a small archetype, serve it, adapt NPCs from demonstrations, act, measure, export and report.

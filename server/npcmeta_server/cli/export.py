@@ -22,7 +22,8 @@ def export(
 
     Args:
         archetype: An archetype file, or a folder that train wrote.
-        target: policy (one graph for all NPCs, states as inputs) or ort (one NPC, its state folded in).
+        target: policy (one graph for all NPCs, states as inputs), adapt (the inner loop: examples and a state in, the
+            adapted state out) or ort (one NPC, its state folded in).
         out: Folder for the asset and its manifest.
         npc: The NPC file, for targets that hold one NPC; without it, the unadapted NPC.
     """

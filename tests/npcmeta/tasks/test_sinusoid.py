@@ -49,6 +49,20 @@ def test_the_unit_of_reported_errors_is_that_of_the_papers() -> None:
     assert tasks.FAMILIES["sinusoid"].unit == sinusoid.SCALE
 
 
+def test_a_scale_of_one_gives_the_targets_of_the_papers() -> None:
+    for named in ("sample", "evaluation"):
+        scaled, plain = (sinusoid.SinusoidFamily(1, 20, scale) for scale in (sinusoid.SCALE, 1.0))
+        if named == "sample":
+            one, other = (
+                each.sample(Generator().manual_seed(0), 20, shots=5, query_shots=5) for each in (scaled, plain)
+            )
+        else:
+            one, other = (each.evaluation(5).task for each in (scaled, plain))
+        for part, unscaled in zip(one, other, strict=True):
+            assert torch.equal(part.observation, unscaled.observation)
+            torch.testing.assert_close(part.action.continuous * sinusoid.SCALE, unscaled.action.continuous)
+
+
 def test_the_same_waves_and_queries_for_every_number_of_shots() -> None:
     family = sinusoid.SinusoidFamily(3, num_evaluation=20)
     none, five, ten, again = (family.evaluation(shots) for shots in (0, 5, 10, 10))

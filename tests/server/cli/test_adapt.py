@@ -40,7 +40,7 @@ def adapt(folder: Path, *demonstrations: Path, out: str = "bob.npc", options: tu
     return main(["adapt", str(folder), "--demo", *map(str, demonstrations), "--out", str(folder / out), *options])
 
 
-@pytest.mark.parametrize("learner", ["maml", "cnp", "finetune"])
+@pytest.mark.parametrize("learner", ["bayes", "maml", "cnp", "finetune"])
 def test_the_npc_is_what_the_inner_loop_makes_of_the_demonstrations(tmp_path: Path, learner: str) -> None:
     archetype = make_archetype(tmp_path, learner)
     write_npz(tmp_path / "clip.npz", PLAY)

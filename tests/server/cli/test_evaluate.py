@@ -16,7 +16,7 @@ from tests.server.cli.builders import record, save_folder, untrained
 
 @pytest.fixture(autouse=True)
 def few_waves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sinusoid.SinusoidFamily.__init__, "__defaults__", (20,))
+    monkeypatch.setattr(sinusoid.SinusoidFamily.__init__, "__defaults__", (20, 5.0))
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:

@@ -124,7 +124,7 @@ def test_finetune_is_its_own_baseline(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--family", "sinus"], 'there is no task family "sinus"; expected one of: sinusoid, arena'),
-        (["--learner", "mamal"], 'there is no learner "mamal"; expected one of: finetune, maml'),
+        (["--learner", "mamal"], 'there is no learner "mamal"; expected one of: bayes, finetune, maml'),
         (["--settings", "innerrate=1"], "maml has no setting ['innerrate']; expected some of ['activation',"),
         (["--settings", "inner_steps=2.5"], "setting inner_steps is 2.5, expected a whole number from 1"),
         (["--settings", "hidden=16,x"], "setting hidden is '16,x', expected at most 8 whole numbers"),

@@ -1,0 +1,126 @@
+"""What neural processes share: codes of surprise, and a decoder that a character's context scales and shifts.
+
+An example's code is what was surprising about it, the gradient of its NLL under the unadapted policy, multiplied with
+features of the observation. The context scales and shifts every hidden layer of the decoder (FiLM, Perez et al. 2018);
+a context of zero, or None, leaves the unadapted policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Generator, Tensor
+
+from npcmeta import networks
+from npcmeta.types import Examples, Head, Params
+
+MAX_SURPRISE = 3.0
+"""Bounds what one example can say, so that an outlier does not become a character."""
+
+
+def init(generator: Generator, parts: Mapping[str, tuple[tuple[int, ...], float]]) -> Params:
+    """Draws the networks of a neural process.
+
+    Args:
+        generator: Where the weights come from.
+        parts: Name -> (layer sizes, scale of the last layer); "features", "surprise", "modulation" and "decoder" are
+            what this module reads.
+    """
+    params: Params = {}
+    for name, (sizes, scale) in parts.items():
+        params |= networks.with_prefix(f"{name}.", networks.init_mlp(generator, sizes, last_scale=scale))
+    params.pop("modulation.0.bias", None)  # a context of zero changes nothing
+    return params
+
+
+def encode(meta: Params, head: Head, expected: Tensor, examples: Examples, activation: str) -> Tensor:
+    """The codes of examples [T, S, code], from the unadapted policy's head parameters for them [T, S, P]."""
+    surprise = head.nll_gradient(expected, examples.action, examples.action_mask).clamp(-MAX_SURPRISE, MAX_SURPRISE)
+    return run(meta, "features", examples.observation, activation) * run(meta, "surprise", surprise, activation)
+
+
+def collect(meta: Params, head: Head, state: Params, expected: Tensor, examples: Examples, activation: str) -> Params:
+    """The state's `sum` of codes [T, code] and their `count` [T, 1], with those of the examples added.
+
+    `expected` are the unadapted policy's head parameters for the examples [T, S, P].
+    """
+    codes = encode(meta, head, expected, examples, activation) * examples.weight.unsqueeze(-1)
+    count = examples.weight.sum(-1, keepdim=True)
+    return {"sum": state["sum"] + codes.sum(-2), "count": state["count"] + count}
+
+
+def summarise(state: Params, prior_examples: float) -> tuple[Tensor, Tensor]:
+    """The mean code [T, code] and the share [T, 1] of the examples in it, 0 without any and 1 with infinitely many.
+
+    `prior_examples` examples without surprise are counted in, so the mean is defined and shrunk towards the average
+    character.
+    """
+    evidence = state["count"] + prior_examples
+    return state["sum"] / evidence, state["count"] / evidence
+
+
+def decode(
+    meta: Params,
+    context: Tensor | None,
+    observation: Tensor,
+    activation: str,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Head parameters [T, N, P] of characters with this context [T, context], or of the unadapted policy under None.
+
+    Hidden units are left out, with the rate `dropout`, where there is a generator to choose them.
+    """
+    return decode_with_layers(meta, context, observation, activation, dropout, generator)[0]
+
+
+def decode_with_layers(
+    meta: Params,
+    context: Tensor | None,
+    observation: Tensor,
+    activation: str,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """What `decode` returns, and the inputs of every layer."""
+    decoder = networks.under_prefix("decoder.", meta)
+    function, _ = networks.ACTIVATIONS[activation]
+    layers = range(networks.depth(decoder) - 1)
+    modulation = [None for _ in layers] if context is None else _modulate(meta, decoder, context)
+    x, inputs = observation, [observation]
+    for layer, change in zip(layers, modulation, strict=True):
+        x = networks.affine(decoder, layer, x)
+        if change is not None:
+            scale, shift = change.chunk(2, -1)
+            x = x * (1 + scale) + shift
+        x = function(x)
+        x = x if generator is None else networks.dropout(x, dropout, generator)
+        inputs.append(x)
+    return networks.affine(decoder, len(layers), x), inputs
+
+
+def run(meta: Params, part: str, x: Tensor, activation: str) -> Tensor:
+    """Runs one of the networks that `init` drew."""
+    return networks.forward(networks.under_prefix(f"{part}.", meta), x, activation)[0]
+
+
+def _modulate(meta: Params, decoder: Params, context: Tensor) -> tuple[Tensor, ...]:
+    """What a context does to each hidden layer, [T, 1, 2 * size]."""
+    change = context.unsqueeze(-2) @ meta["modulation.0.weight"]
+    return change.split([2 * decoder[f"{i}.bias"].shape[-1] for i in range(networks.depth(decoder) - 1)], -1)
+
+
+def context_gradients(meta: Params, head: Head, context: Tensor, examples: Examples, activation: str) -> Tensor:
+    """Gradient of each example's NLL by its character's context, [T, S, context]; without autograd."""
+    decoder, modulation = networks.under_prefix("decoder.", meta), meta["modulation.0.weight"]
+    changes = _modulate(meta, decoder, context)
+    output, inputs = decode_with_layers(meta, context, examples.observation, activation)
+    delta = head.nll_gradient(output, examples.action, examples.action_mask)
+    _, slope = networks.ACTIVATIONS[activation]
+    by_layer: list[Tensor] = []
+    for layer in reversed(range(len(changes))):
+        delta = (delta @ decoder[f"{layer + 1}.weight"].transpose(-1, -2)) * slope(inputs[layer + 1])
+        by_layer[:0] = [delta * networks.affine(decoder, layer, inputs[layer]), delta]
+        delta = delta * (1 + changes[layer].chunk(2, -1)[0])
+    return torch.cat(by_layer, -1) @ modulation.transpose(-1, -2)

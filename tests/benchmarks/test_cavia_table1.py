@@ -1,0 +1,111 @@
+"""The benchmark of CAVIA's Table 1: it measures what it says, and an interruption changes nothing."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Generator
+
+from benchmarks.papers import cavia_table1
+from benchmarks.papers.cavia_table1 import CELLS, Cell, measure
+from npcmeta import evaluate, training
+from npcmeta.outer_loop import Outcome
+from npcmeta.types import Params
+
+STEPS = 40
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer waves to test on, and a checkpoint at every step."""
+    monkeypatch.setattr(cavia_table1, "TEST_TASKS", 50)
+    monkeypatch.setattr(cavia_table1, "VALIDATION_TASKS", 20)
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+
+
+def without_time(result: dict) -> dict:
+    return {key: value for key, value in result.items() if key != "seconds"}
+
+
+@pytest.mark.parametrize("cell", [Cell("cavia", 2), Cell("maml", 1)], ids=lambda cell: cell.name)
+def test_an_interrupted_run_finds_what_a_whole_one_does(tmp_path: Path, cell: Cell) -> None:
+    def stop(outcome: Outcome) -> None:
+        if outcome.step == STEPS // 2:
+            raise KeyboardInterrupt
+
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    for folder in (whole, stopped):
+        folder.mkdir()
+    expected = measure(cell, whole, STEPS, seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        measure(cell, stopped, STEPS, seed=0, watch=stop)
+    assert [path.suffix for path in stopped.iterdir()] == [".checkpoint"]
+    seen: list[int] = []
+    result = measure(cell, stopped, STEPS, seed=0, watch=lambda outcome: seen.append(outcome.step))
+    assert seen == list(range(STEPS // 2, STEPS + 1))
+    assert without_time(result) == without_time(expected)
+    assert [path.suffix for path in stopped.iterdir()] == [".json"]
+
+
+def test_a_finished_cell_is_not_trained_again_and_not_mistaken_for_another(tmp_path: Path) -> None:
+    def never(outcome: Outcome) -> None:
+        raise AssertionError("it trains")
+
+    cell = Cell("cavia", 1)
+    first = measure(cell, tmp_path, STEPS, seed=0)
+    assert measure(cell, tmp_path, STEPS, seed=0, watch=never) == first
+    assert json.loads((tmp_path / "cavia-1.json").read_text()) == first
+    with pytest.raises(ValueError, match=r"cavia-1\.json is of 40 steps and seed 0; choose another --out"):
+        measure(cell, tmp_path, STEPS + 1, seed=0)
+
+
+def test_the_error_is_that_of_the_papers_task() -> None:
+    """A policy that always says zero is wrong by the mean square of the waves, in their own units."""
+    learner = cavia_table1.paper_learner(Cell("cavia", 2))
+    meta = {key: torch.zeros_like(value) for key, value in learner.init(Generator()).items()}
+    task = cavia_table1.family(3, 50).evaluation(10).task
+    error, ci95 = cavia_table1.mean_squared_error(learner, meta, task)
+    squares = task.query.action.continuous.square().mean((1, 2))
+    assert error == pytest.approx(float(squares.mean()), rel=1e-5)
+    assert 2 < error < 7
+    assert ci95 == pytest.approx(1.96 * float(squares.std()) / math.sqrt(50), rel=1e-5)
+
+
+def test_training_minimises_the_squared_error() -> None:
+    """The NLL is the squared error but for a constant, so inner rates mean what they mean in the paper."""
+    learner = cavia_table1.paper_learner(Cell("maml", 2))
+    meta = learner.init(Generator().manual_seed(0))
+    task = cavia_table1.family(3, 50).evaluation(10).task
+    error, _ = cavia_table1.mean_squared_error(learner, meta, task)
+    nll = float(evaluate.evaluate(learner, meta, torch.zeros(50, 0), task).nll.mean())
+    assert nll - 0.5 * math.log(math.pi) == pytest.approx(error, rel=1e-4)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+def test_every_cell_begins_as_the_paper_has_it(cell: Cell) -> None:
+    meta = cavia_table1.paper_learner(cell).init(Generator().manual_seed(0))
+    again = cavia_table1.paper_learner(cell).init(Generator().manual_seed(0))
+    assert all(torch.equal(again[key], value) for key, value in meta.items())
+    assert inputs_of(meta) == 1 + cell.added
+    for key, bound in (
+        ("0.weight", 1 / math.sqrt(1 + cell.added)),
+        ("1.weight", 1 / math.sqrt(40)),
+        ("1.bias", 40**-0.5),
+    ):
+        assert 0.7 * bound < float(meta[key].abs().max()) <= bound
+    assert meta["2.weight"].shape == (40, 1)
+    assert ("added" in meta) == (cell.learner == "maml" and cell.added > 0)
+
+
+def inputs_of(meta: Params) -> int:
+    added = meta["added_weight"].shape[0] if "added_weight" in meta else 0
+    return meta["0.weight"].shape[0] + added
+
+
+def test_cells_are_named_as_they_are_printed() -> None:
+    assert cavia_table1.read_cells("") == CELLS
+    assert cavia_table1.read_cells("cavia:2, maml:0") == [Cell("cavia", 2), Cell("maml", 0)]
+    with pytest.raises(ValueError, match=r"the table has no cavia:0; expected some of: cavia:1, "):
+        cavia_table1.read_cells("cavia:0")

@@ -1,0 +1,87 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import Generator
+
+from npcmeta import tasks, training
+from npcmeta.evaluate import support_nll
+from npcmeta.learners import bayes
+from npcmeta.learners.bayes import BayesSettings
+from npcmeta.tasks.arena.family import SPEC as ARENA
+from npcmeta.types import ActionSpec, BehaviorSpec, Learner, Params
+from tests import toys
+
+SMALL = BayesSettings(
+    hidden=(12,), members=2, features=6, encoder=(12,), code=6, dropout=0.0, feature_dropout=0.0, continuous_share=1.0
+)
+
+
+def trained(settings: BayesSettings, kind: str) -> tuple[Learner, Params]:
+    learner, family = settings.build(toys.spec(kind)), toys.ToyFamily(kind)
+    generator = Generator().manual_seed(0)
+    meta = {key: value.requires_grad_() for key, value in learner.init(generator).items()}
+    optimizer = torch.optim.Adam(list(meta.values()), lr=1e-2)
+    for step in range(80):
+        task = family.sample(generator, 8, shots=(1, 5, 20, 100)[step % 4], query_shots=20)
+        optimizer.zero_grad()
+        learner.meta_loss(meta, task, generator)[0].backward()
+        optimizer.step()
+    return learner, {key: value.detach() for key, value in meta.items()}
+
+
+@pytest.mark.parametrize("kind", list(toys.ACTIONS))
+@pytest.mark.parametrize("context", [0, 4])
+def test_characters_are_learned_and_the_unadapted_one_is_the_average(kind: str, context: int) -> None:
+    learner, meta = trained(dataclasses.replace(SMALL, context=context), kind)
+    task = toys.draw_task(kind, 32, 100, seed=5)
+    start = learner.begin(meta, 32, torch.zeros(32, 0))
+    reached = learner.update(meta, start, task.support)
+    before, after = (support_nll(learner, meta, state, task.query).mean() for state in (start, reached))
+    assert after < before - 0.2
+    alone = [torch.cat([learner.predict(single(meta, member), start, task.query.observation)]) for member in range(2)]
+    together = learner.predict(meta, start, task.query.observation)
+    torch.testing.assert_close(together, (alone[0] + alone[1]) / 2)
+
+
+def single(meta: Params, member: int) -> Params:
+    """The same meta-parameters with one member in the place of both."""
+    own = {key.removeprefix(f"member.{member}."): value for key, value in meta.items() if f"member.{member}." in key}
+    return meta | {f"member.{place}.{key}": value for key, value in own.items() for place in range(2)}
+
+
+@pytest.mark.parametrize("family", ["overcooked", "arena"])
+def test_a_character_is_small(family: str) -> None:
+    spec = ARENA if family == "arena" else BehaviorSpec(91, ActionSpec(0, (6,)), 6.7)
+    settings = training.choose_settings(family, "bayes", {})
+    learner = settings.build(spec)
+    state = learner.begin(learner.init(Generator().manual_seed(0)), 1, torch.zeros(1, 0))
+    assert sum(4 * state[key].numel() for key in learner.acting) <= 5000
+
+
+def test_people_adapt_by_the_posterior_unless_told_otherwise() -> None:
+    assert {name: tasks.find(name).learner for name in ("overcooked", "recorded")} == {
+        "overcooked": "bayes", "recorded": "bayes",
+    }  # fmt: skip
+
+
+def test_few_examples_move_a_character_less_than_many() -> None:
+    learner, meta = trained(SMALL, "discrete")
+    start = learner.begin(meta, 16, torch.zeros(16, 0))
+    sizes = [
+        float(learner.update(meta, start, toys.draw_task("discrete", 16, shots).support)["weights"].norm())
+        for shots in (1, 10, 100)
+    ]
+    assert 0 < sizes[0] < sizes[1] < sizes[2]
+
+
+def test_a_part_of_what_continuous_actions_say_is_believed() -> None:
+    learner, meta = trained(SMALL, "mixed")
+    support = toys.draw_task("mixed", 4, 20).support
+    half = dataclasses.replace(SMALL, continuous_share=0.5).build(toys.spec("mixed"))
+    start = learner.begin(meta, 4, torch.zeros(4, 0))
+    whole, part = (each.update(meta, start, support)["weights"] for each in (learner, half))
+    continuous = learner.head.num_params - toys.spec("mixed").action.mask_size
+    torch.testing.assert_close(part[..., :continuous], 0.5 * whole[..., :continuous])
+    torch.testing.assert_close(part[..., continuous:], whole[..., continuous:])
+    assert {each.continuous_share for each in SMALL.candidates()} == set(bayes.SHARES)
