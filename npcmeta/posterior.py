@@ -165,7 +165,7 @@ def _slope(head: Head, average: Tensor, change: Tensor, examples: Examples) -> T
 
 
 def _narrow(left: Tensor, right: Tensor) -> Tensor:
-    """left @ right for a right side of a few columns: the transposes' product is four times as fast."""
+    """Matrix product with a right side of a few columns: the transposes' product is four times as fast."""
     return (right.transpose(-1, -2) @ left.transpose(-1, -2)).transpose(-1, -2)
 
 

@@ -15,7 +15,10 @@ ACTIONS = {
     "discrete": ActionSpec(0, (3, 2)),
     "mixed": ActionSpec(2, (3, 2)),
 }
-VARIANTS: dict[str, tuple[str, dict[str, object]]] = {"bayes-context": ("bayes", {"context": 4, "inner_steps": 3})}
+VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
+    "bayes-context": ("bayes", {"context": 4, "inner_steps": 3}),
+    "bayes-tuned": ("bayes", {"tuned": 1}),
+}
 """Learners that are two in one, by settings."""
 DISCRETE_ONLY = ("protonet",)
 """Learners that refuse continuous actions."""

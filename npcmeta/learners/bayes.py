@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks, posterior
-from npcmeta.learners import bayes_context
+from npcmeta.learners import bayes_context, bayes_tuned
 from npcmeta.learners.query_loss import mean_nll
 from npcmeta.types import Action, BehaviorSpec, Examples, Learner, Params, Task
 
@@ -41,6 +41,8 @@ class BayesSettings:
     context."""
     features: int = 64
     """Features of an observation, in each member, in which a character may differ, if there is no context."""
+    tuned: int = 0
+    """Networks beside it that adapt all of their weights, as `fomaml` does: heavier, and better with many examples."""
     encoder: tuple[int, ...] = (128,)
     """Sizes of the encoder's hidden layers, if there is a context."""
     code: int = 128
@@ -67,7 +69,8 @@ class BayesSettings:
 
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
-        return bayes_context.build(self, spec) if self.context else build(self, spec)
+        light = bayes_context.build(self, spec) if self.context else build(self, spec)
+        return bayes_tuned.build(self, light, spec) if self.tuned else light
 
     def candidates(self) -> list[BayesSettings]:
         """Shares of the continuous actions' posterior to choose from on validation tasks."""
