@@ -39,8 +39,9 @@ class BayesSettings:
     members: int = 2
     """How many networks the policy is the mean of, each with features and a posterior of its own; one if there is a
     context."""
-    features: int = 64
-    """Features of an observation, in each member, in which a character may differ, if there is no context."""
+    features: int = 63
+    """Features of an observation, in each member, in which a character may differ, if there is no context; with a
+    constant one they are a round number."""
     tuned: int = 0
     """Networks beside it that adapt all of their weights, as `fomaml` does: heavier, and better with many examples."""
     encoder: tuple[int, ...] = (128,)
