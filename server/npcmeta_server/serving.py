@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,16 +16,26 @@ from npcmeta_server.catalog import Catalog
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.ports.grpc_port import GrpcPort
 from npcmeta_server.ports.http_port import HttpPort
-from npcmeta_server.ports.surface import Services
+from npcmeta_server.ports.surface import FILES, INFERENCE, MLAGENTS, Services
 from npcmeta_server.roster import Roster
 from npcmeta_server.services.act import Act
 from npcmeta_server.services.adapt import Adapt
 from npcmeta_server.services.archetypes import Archetypes
 from npcmeta_server.services.assets import Assets
+from npcmeta_server.services.exchange import Exchange
+from npcmeta_server.services.inference import Inference
 from npcmeta_server.services.npcs import Npcs
 from npcmeta_server.store import Store
 
 GRACE_SECONDS = 5.0
+
+
+class MlAgents(NamedTuple):
+    """How games with ML-Agents are driven; they come from this machine only."""
+
+    port: int
+    archetypes: Mapping[str, str]  # by the name of a behaviour; one that is not named is driven by its namesake
+    sampled: bool
 
 
 class Settings(NamedTuple):
@@ -38,6 +48,7 @@ class Settings(NamedTuple):
     http_port: int
     bank_bytes: int = 1 << 30  # of acting state of one archetype, at most
     max_message_bytes: int = 64 << 20
+    mlagents: MlAgents | None = None
 
 
 class Running(NamedTuple):
@@ -46,6 +57,7 @@ class Running(NamedTuple):
     catalog: Catalog
     grpc_address: str
     http_address: str
+    mlagents_address: str  # empty: no such port
 
 
 @contextlib.asynccontextmanager
@@ -68,22 +80,36 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         cleanup.callback(roster.close)
         adaptation = AdaptationProcess({name: hosted.data for name, hosted in found.hosted.items()})
         cleanup.callback(adaptation.close)
+        act, npcs = Act(roster, stopping), Npcs(roster, store, storage)
         services: Services = {
             "ArchetypeService": Archetypes(found, roster),
-            "NpcService": Npcs(roster, store, storage),
-            "ActService": Act(roster, stopping),
+            "NpcService": npcs,
+            "ActService": act,
             "AdaptService": Adapt(roster, store, storage, adaptation, stopping),
             "AssetService": Assets(roster, store, storage, adaptation),
+            "GRPCInferenceService": Inference(roster, act, stopping),
         }
-        grpc_port = GrpcPort(services, _address(settings.host, settings.port), settings.max_message_bytes)
+        address = _address(settings.host, settings.port)
+        grpc_port = GrpcPort(services, (*FILES, INFERENCE), address, settings.max_message_bytes)
         http_port = HttpPort(services, settings.host, settings.http_port, settings.max_message_bytes)
+        mlagents_address = ""
+        if settings.mlagents is not None:
+            exchange = Exchange(roster, npcs, stopping, settings.mlagents.archetypes, sampled=settings.mlagents.sampled)
+            games = {"UnityToExternalProto": exchange}
+            local = f"localhost:{settings.mlagents.port}"  # as Unity dials it
+            mlagents_port = GrpcPort(games, [MLAGENTS], local, settings.max_message_bytes)
+            cleanup.push_async_callback(exchange.close)
+            await mlagents_port.start()
+            cleanup.push_async_callback(mlagents_port.stop, GRACE_SECONDS)
+            mlagents_address = f"localhost:{mlagents_port.port}"
         await http_port.start()
         cleanup.push_async_callback(http_port.stop, GRACE_SECONDS)
         await grpc_port.start()
         cleanup.push_async_callback(grpc_port.stop, GRACE_SECONDS)
         cleanup.callback(stopping.set)
         grpc_address = _address(settings.host, grpc_port.port)
-        yield Running(found, grpc_address, f"http://{_address(settings.host, http_port.port)}")
+        http_address = f"http://{_address(settings.host, http_port.port)}"
+        yield Running(found, grpc_address, http_address, mlagents_address)
 
 
 def _address(host: str, port: int) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from npcmeta_server.catalog import Catalog
-from npcmeta_server.serving import Running, Settings, running
+from npcmeta_server.serving import MlAgents, Running, Settings, running
 
 
 def serve(
@@ -21,6 +21,9 @@ def serve(
     port: int = 50051,
     http_port: int = 8080,
     bank_mebibytes: int = 1024,
+    mlagents_port: int | None = None,
+    mlagents_behaviors: tuple[str, ...] = (),
+    mlagents_sampled: bool = True,
 ) -> None:
     """Serve archetypes: create NPCs, adapt them while they act, decide for thousands of them per frame.
 
@@ -31,13 +34,31 @@ def serve(
         port: For gRPC.
         http_port: For gRPC-Web and Connect.
         bank_mebibytes: Memory for the states of acting NPCs, for each archetype.
+        mlagents_port: Where Unity games with ML-Agents find their trainer: 5004 for the Editor, or what a build was
+            started with (--mlagents-port). Not offered unless given.
+        mlagents_behaviors: NAME=ARCHETYPE for each behaviour that is driven by another archetype than its namesake;
+            NAME= lets its agents stand still.
+        mlagents_sampled: Agents draw their actions; otherwise they take the most likely one.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for option, value in (("--port", port), ("--http-port", http_port)):
+    for option, value in (("--port", port), ("--http-port", http_port), ("--mlagents-port", mlagents_port or 0)):
         if not 0 <= value <= 65535:
             raise ValueError(f"{option} is {value}, expected 0 (any that is free) to 65535")
-    settings = Settings(archetypes, store, host, port, http_port, bank_mebibytes << 20)
+    named = behaviors(mlagents_behaviors)
+    mlagents = None if mlagents_port is None else MlAgents(mlagents_port, named, mlagents_sampled)
+    settings = Settings(archetypes, store, host, port, http_port, bank_mebibytes << 20, mlagents=mlagents)
     asyncio.run(_serve(settings))
+
+
+def behaviors(said: tuple[str, ...]) -> dict[str, str]:
+    """Archetypes by the behaviours that they drive; raises ValueError for what is not NAME=ARCHETYPE."""
+    named = {}
+    for entry in said:
+        name, equals, archetype = entry.rpartition("=")
+        if not name or not equals:
+            raise ValueError(f'--mlagents-behaviors has "{entry}", expected NAME=ARCHETYPE, or NAME= for nobody')
+        named[name] = archetype
+    return named
 
 
 async def _serve(settings: Settings) -> None:
@@ -61,6 +82,8 @@ def _welcome(server: Running, settings: Settings) -> None:
         console.print(f"[yellow]not offered:[/] {problem}", highlight=False)
     console.print(f"gRPC              {server.grpc_address}", highlight=False)
     console.print(f"gRPC-Web, Connect {server.http_address}", highlight=False)
+    if server.mlagents_address:
+        console.print(f"ML-Agents         {server.mlagents_address}", highlight=False)
     console.print(f"store             {settings.store}", highlight=False)
     console.print("Ctrl-C stops the server.")
 
