@@ -16,12 +16,13 @@ from npcmeta_server.catalog import Catalog
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.ports.grpc_port import GrpcPort
 from npcmeta_server.ports.http_port import HttpPort
-from npcmeta_server.ports.surface import Services
+from npcmeta_server.ports.surface import FILES, INFERENCE, Services
 from npcmeta_server.roster import Roster
 from npcmeta_server.services.act import Act
 from npcmeta_server.services.adapt import Adapt
 from npcmeta_server.services.archetypes import Archetypes
 from npcmeta_server.services.assets import Assets
+from npcmeta_server.services.inference import Inference
 from npcmeta_server.services.npcs import Npcs
 from npcmeta_server.store import Store
 
@@ -68,14 +69,17 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         cleanup.callback(roster.close)
         adaptation = AdaptationProcess({name: hosted.data for name, hosted in found.hosted.items()})
         cleanup.callback(adaptation.close)
+        act = Act(roster, stopping)
         services: Services = {
             "ArchetypeService": Archetypes(found, roster),
             "NpcService": Npcs(roster, store, storage),
-            "ActService": Act(roster, stopping),
+            "ActService": act,
             "AdaptService": Adapt(roster, store, storage, adaptation, stopping),
             "AssetService": Assets(roster, store, storage, adaptation),
+            "GRPCInferenceService": Inference(roster, act, stopping),
         }
-        grpc_port = GrpcPort(services, _address(settings.host, settings.port), settings.max_message_bytes)
+        address = _address(settings.host, settings.port)
+        grpc_port = GrpcPort(services, (*FILES, INFERENCE), address, settings.max_message_bytes)
         http_port = HttpPort(services, settings.host, settings.http_port, settings.max_message_bytes)
         await http_port.start()
         cleanup.push_async_callback(http_port.stop, GRACE_SECONDS)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
+from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.ports.surface import FILES, Method, Services, as_service_error, methods, unknown_method
+from npcmeta_server.ports.surface import Method, Services, as_service_error, methods, peer, unknown_method
 
 KEEPALIVE_MILLISECONDS = 20_000
 """A client that does not answer for twice as long is gone, and what it held is free again."""
@@ -22,8 +23,10 @@ KEEPALIVE_MILLISECONDS = 20_000
 class GrpcPort:
     """A gRPC server that is healthy from `start` to `stop`."""
 
-    def __init__(self, services: Services, address: str, max_message_bytes: int) -> None:
-        """Binds the address.
+    def __init__(
+        self, services: Services, files: Sequence[FileDescriptor], address: str, max_message_bytes: int
+    ) -> None:
+        """Binds the address; offers the services of some .proto files.
 
         Raises:
             OSError: If the port is taken or the address is not ours.
@@ -36,9 +39,9 @@ class GrpcPort:
             ("grpc.keepalive_timeout_ms", KEEPALIVE_MILLISECONDS),
         ]
         self._server = grpc.aio.server(options=options)
-        self._names = [service.full_name for file in FILES for service in file.services_by_name.values()]
+        self._names = [service.full_name for file in files for service in file.services_by_name.values()]
         for full_name in self._names:
-            own = {m.name: _handler(m) for m in methods(services) if full_name.endswith(f".{m.service}")}
+            own = {m.name: _handler(m) for m in methods(services, files) if full_name.endswith(f".{m.service}")}
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(full_name, own),))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -73,6 +76,7 @@ def _handler(method: Method) -> Any:
             yield method.request.FromString(request)
 
     async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        peer.set(context.peer())
         try:
             async for response in method.answer(parsed(request) if method.takes_stream else parse(request)):
                 yield response
@@ -80,6 +84,7 @@ def _handler(method: Method) -> Any:
             await _abort(context, error, method)
 
     async def single(request: bytes, context: grpc.aio.ServicerContext) -> Any:
+        peer.set(context.peer())
         try:
             return await method.answer(parse(request))
         except Exception as error:
