@@ -11,8 +11,13 @@ from typing import NamedTuple
 import torch
 
 from npcmeta_server import catalog
+from npcmeta_server.access import tls
+from npcmeta_server.access.gate import Gate
+from npcmeta_server.access.tls import TlsFiles
+from npcmeta_server.access.tokens import TokenFile
 from npcmeta_server.adapting.process import AdaptationProcess
 from npcmeta_server.catalog import Catalog
+from npcmeta_server.limits import MAX_CALLS, MAX_MESSAGE_BYTES, MAX_NPCS
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.ports.grpc_port import GrpcPort
 from npcmeta_server.ports.http_port import HttpPort
@@ -38,7 +43,13 @@ class Settings(NamedTuple):
     port: int
     http_port: int
     bank_bytes: int = 1 << 30  # of acting state of one archetype, at most
-    max_message_bytes: int = 64 << 20
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    max_calls: int = MAX_CALLS
+    max_npcs: int = MAX_NPCS
+    tls: TlsFiles | None = None
+    tokens: Path | None = None  # the file of those that are known; without one everybody may do everything
+    insecure: bool = False  # listen for other machines even without TLS or tokens
+    origins: tuple[str, ...] = ()  # of web pages that may call
 
 
 class Running(NamedTuple):
@@ -54,15 +65,19 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     """Starts a server, and stops it at the end: frames under way are finished, open streams asked to reconnect.
 
     Raises:
-        ValueError: If there is no archetype to serve.
+        ValueError: If there is no archetype to serve, or the settings do not go together.
         StoreError: If the store cannot be opened.
         OSError: If a port cannot be had.
     """
+    tls.check_exposure(settings.host, settings.tls is not None, settings.tokens is not None, settings.insecure)
+    gate = Gate(TokenFile(settings.tokens) if settings.tokens else None, settings.max_calls)
+    grpc_tls = tls.grpc_credentials(settings.tls) if settings.tls else None
+    http_tls = tls.http_context(settings.tls) if settings.tls else None
     torch.set_num_threads(1)
     stopping, storage = asyncio.Event(), OwnerThread("store")
     async with contextlib.AsyncExitStack() as cleanup:
         found = catalog.load(settings.archetypes)
-        store = await storage.run(Store, settings.store)
+        store = await storage.run(Store, settings.store, settings.max_npcs)
         cleanup.callback(storage.close)
         cleanup.callback(storage.post, store.close)
         roster = Roster(found, store, storage, settings.bank_bytes)
@@ -78,16 +93,18 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             "AssetService": Assets(roster, store, storage, adaptation),
             "GRPCInferenceService": Inference(roster, act, stopping),
         }
-        address = _address(settings.host, settings.port)
-        grpc_port = GrpcPort(services, (*FILES, INFERENCE), address, settings.max_message_bytes)
-        http_port = HttpPort(services, settings.host, settings.http_port, settings.max_message_bytes)
+        host, size = settings.host, settings.max_message_bytes
+        grpc_port = GrpcPort(
+            services, (*FILES, INFERENCE), _address(host, settings.port), size, gate, credentials=grpc_tls
+        )
+        http_port = HttpPort(services, host, settings.http_port, size, gate, http_tls, settings.origins)
         await http_port.start()
         cleanup.push_async_callback(http_port.stop, GRACE_SECONDS)
         await grpc_port.start()
         cleanup.push_async_callback(grpc_port.stop, GRACE_SECONDS)
         cleanup.callback(stopping.set)
-        grpc_address = _address(settings.host, grpc_port.port)
-        yield Running(found, grpc_address, f"http://{_address(settings.host, http_port.port)}")
+        scheme = "https" if settings.tls else "http"
+        yield Running(found, _address(host, grpc_port.port), f"{scheme}://{_address(host, http_port.port)}")
 
 
 def _address(host: str, port: int) -> str:

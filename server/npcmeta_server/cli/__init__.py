@@ -14,6 +14,7 @@ COMMANDS = {
     "adapt": "make an NPC from demonstrations, without a game or a server",
     "export": "write ONNX assets for a game",
     "serve": "serve archetypes and NPCs over gRPC, gRPC-Web and Connect",
+    "token": "make a token for clients of a server",
     "data": "inspect recorded demonstrations",
     "bench": "measure this machine beside what others do",
 }

@@ -10,7 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from npcmeta_server.access.tls import TlsFiles
 from npcmeta_server.catalog import Catalog
+from npcmeta_server.limits import MAX_CALLS, MAX_NPCS
 from npcmeta_server.serving import Running, Settings, running
 
 
@@ -21,23 +23,50 @@ def serve(
     port: int = 50051,
     http_port: int = 8080,
     bank_mebibytes: int = 1024,
+    tls_certificate: Path | None = None,
+    tls_key: Path | None = None,
+    tls_client_ca: Path | None = None,
+    tokens: Path | None = None,
+    insecure: bool = False,
+    cors_origins: tuple[str, ...] = (),
+    max_calls: int = MAX_CALLS,
+    max_npcs: int = MAX_NPCS,
 ) -> None:
     """Serve archetypes: create NPCs, adapt them while they act, decide for thousands of them per frame.
 
     Args:
         archetypes: Folder of archetype files, or of folders that train wrote.
         store: Where NPCs, demonstrations and revisions are kept: sqlite:///FILE.
-        host: Address to listen on. The wire is not encrypted: keep it on machines that you trust.
+        host: Address to listen on. One that other machines can reach needs TLS and tokens.
         port: For gRPC.
         http_port: For gRPC-Web and Connect.
         bank_mebibytes: Memory for the states of acting NPCs, for each archetype.
+        tls_certificate: PEM file of the server's certificate, with the chain behind it.
+        tls_key: PEM file of its key.
+        tls_client_ca: PEM file of certificates; clients have to show one that they signed.
+        tokens: File of the tokens that are known, as npcmeta token new writes it.
+        insecure: Listen for other machines even without TLS or tokens.
+        cors_origins: Web pages that may call the HTTP port, for example https://game.example; "*" for all.
+        max_calls: Calls and streams under way at a time.
+        max_npcs: NPCs in the store.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for option, value in (("--port", port), ("--http-port", http_port)):
         if not 0 <= value <= 65535:
             raise ValueError(f"{option} is {value}, expected 0 (any that is free) to 65535")
-    settings = Settings(archetypes, store, host, port, http_port, bank_mebibytes << 20)
+    settings = Settings(
+        archetypes, store, host, port, http_port, bank_mebibytes << 20, max_calls=max_calls, max_npcs=max_npcs,
+        tls=_tls(tls_certificate, tls_key, tls_client_ca), tokens=tokens, insecure=insecure, origins=cors_origins,
+    )  # fmt: skip
     asyncio.run(_serve(settings))
+
+
+def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
+    if certificate is None and key is None and client_ca is None:
+        return None
+    if certificate is None or key is None:
+        raise ValueError("TLS takes both --tls-certificate and --tls-key")
+    return TlsFiles(certificate, key, client_ca)
 
 
 async def _serve(settings: Settings) -> None:

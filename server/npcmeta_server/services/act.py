@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 import numpy as np
 
 from npcmeta_server import names, tensors
-from npcmeta_server.casting.group import MAX_ROWS, Deciding, read_frame
+from npcmeta_server.casting.group import Deciding, read_frame
 from npcmeta_server.casting.stage import Stage
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_pb2
+from npcmeta_server.limits import MAX_ROWS
 from npcmeta_server.roster import Acting, Roster
 from npcmeta_server.services.stopping import until
 

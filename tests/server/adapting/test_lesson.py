@@ -9,7 +9,8 @@ import pytest
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Progressed
 from npcmeta_server.adapting.lesson import Lesson
 from npcmeta_server.adapting.process import Watch
-from npcmeta_server.clips import MAX_EXAMPLES, Clip, join
+from npcmeta_server.clips import Clip, join
+from npcmeta_server.limits import MAX_EXAMPLES
 from npcmeta_server.errors import ServiceError
 from tests import toys
 
