@@ -8,6 +8,8 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
+from npcmeta_server import metrics
+
 DOMAIN = "npcmeta"
 
 
@@ -68,7 +70,8 @@ class ServiceError(Exception):
         return REASONS[self.reason].code
 
     def status(self) -> status_pb2.Status:
-        """The error as google.rpc.Status with its google.rpc.ErrorInfo."""
+        """The error as google.rpc.Status with its google.rpc.ErrorInfo, on its way to a client."""
+        metrics.ERRORS.labels(self.reason).inc()
         info = error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata)
         detail = any_pb2.Any()
         detail.Pack(info)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from npcmeta_server import catalog
+from npcmeta_server import catalog, metrics
 from npcmeta_server.access import tls
 from npcmeta_server.access.gate import Gate
 from npcmeta_server.access.tls import TlsFiles
@@ -31,8 +31,6 @@ from npcmeta_server.services.inference import Inference
 from npcmeta_server.services.npcs import Npcs
 from npcmeta_server.store import Store
 
-GRACE_SECONDS = 5.0
-
 
 class Settings(NamedTuple):
     """How a server is set up."""
@@ -50,6 +48,8 @@ class Settings(NamedTuple):
     tokens: Path | None = None  # the file of those that are known; without one everybody may do everything
     insecure: bool = False  # listen for other machines even without TLS or tokens
     origins: tuple[str, ...] = ()  # of web pages that may call
+    drain_seconds: float = 0.0  # between saying that it will stop and stopping
+    grace_seconds: float = 5.0  # for calls under way, once it stops
 
 
 class Running(NamedTuple):
@@ -62,7 +62,10 @@ class Running(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
-    """Starts a server, and stops it at the end: frames under way are finished, open streams asked to reconnect.
+    """Starts a server, and stops it at the end.
+
+    It then says so to those who watch, goes on for as long as they need to notice, lets frames under way finish, and
+    asks open streams to reconnect.
 
     Raises:
         ValueError: If there is no archetype to serve, or the settings do not go together.
@@ -98,13 +101,26 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             services, (*FILES, INFERENCE), _address(host, settings.port), size, gate, credentials=grpc_tls
         )
         http_port = HttpPort(services, host, settings.http_port, size, gate, http_tls, settings.origins)
+        _watch(cleanup, found, roster, store)
         await http_port.start()
-        cleanup.push_async_callback(http_port.stop, GRACE_SECONDS)
+        cleanup.push_async_callback(http_port.stop, settings.grace_seconds)
         await grpc_port.start()
-        cleanup.push_async_callback(grpc_port.stop, GRACE_SECONDS)
+        cleanup.push_async_callback(grpc_port.stop, settings.grace_seconds)
         cleanup.callback(stopping.set)
+        cleanup.push_async_callback(asyncio.sleep, settings.drain_seconds)
+        cleanup.callback(http_port.drain)
+        cleanup.push_async_callback(grpc_port.drain)
         scheme = "https" if settings.tls else "http"
         yield Running(found, _address(host, grpc_port.port), f"{scheme}://{_address(host, http_port.port)}")
+
+
+def _watch(cleanup: contextlib.AsyncExitStack, found: Catalog, roster: Roster, store: Store) -> None:
+    """Lets the metrics ask how many NPCs there are, until the end."""
+    for name in found.hosted:
+        metrics.NPCS_RESIDENT.labels(name).set_function(lambda name=name: roster.num_resident(name))
+        cleanup.callback(metrics.NPCS_RESIDENT.remove, name)
+    metrics.NPCS_STORED.set_function(lambda: store.num_npcs)
+    cleanup.callback(metrics.NPCS_STORED.set_function, lambda: 0)
 
 
 def _address(host: str, port: int) -> str:

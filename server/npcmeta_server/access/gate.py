@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import TracebackType
 
+from npcmeta_server import metrics
 from npcmeta_server.access import roles
 from npcmeta_server.access.quotas import Meter
 from npcmeta_server.access.tokens import Token, TokenFile
@@ -30,7 +32,7 @@ class Call:
         """Made by `Gate.admit`."""
         self.path, self.request_id = path, request_id
         self.reason = ""  # of the error that ended it
-        self._gate, self._meter = gate, meter
+        self._gate, self._meter, self._began = gate, meter, time.monotonic()
 
     @property
     def token(self) -> str:
@@ -47,8 +49,15 @@ class Call:
         self._gate.begin(self._meter)
 
     def end(self) -> None:
-        """Gives the place back."""
+        """Gives the place back, and says how the call ended."""
         self._gate.end(self._meter)
+        metrics.CALLS_ENDED.labels(self.path, self.reason).inc()
+        level = logging.INFO if self.reason else logging.DEBUG
+        if log.isEnabledFor(level):
+            seconds = round(time.monotonic() - self._began, 6)
+            facts = {"request_id": self.request_id, "token": self.token, "method": self.path, "reason": self.reason}
+            how = self.reason or "done"
+            log.log(level, "%s: %s", self.path, how, extra=facts | {"seconds": seconds})
 
     def __enter__(self) -> Call:
         self.begin()
@@ -79,6 +88,15 @@ class Gate:
         Raises:
             ServiceError: INVALID_TOKEN or ROLE_NEEDED.
         """
+        try:
+            return self._admit(path, headers)
+        except ServiceError as error:
+            metrics.CALLS_ENDED.labels(path, error.reason).inc()
+            facts = {"method": path, "reason": error.reason, "token": error.metadata.get("token", "")}
+            log.info("%s: %s", path, error.reason, extra=facts)
+            raise
+
+    def _admit(self, path: str, headers: Mapping[str, str]) -> Call:
         given = headers.get(REQUEST_ID_HEADER, "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         if self._tokens is None or not roles.needed(path):
@@ -105,10 +123,12 @@ class Gate:
         if meter:
             meter.begin()
         self.calls += 1
+        metrics.CALLS.set(self.calls)
 
     def end(self, meter: Meter | None) -> None:
         """Counts the end of a call."""
         self.calls -= 1
+        metrics.CALLS.set(self.calls)
         if meter:
             meter.end()
 
@@ -116,7 +136,9 @@ class Gate:
     def _shown(tokens: TokenFile, authorization: str) -> Token:
         scheme, _, presented = authorization.partition(" ")
         if scheme.lower() != "bearer" or not presented:
-            raise ServiceError("INVALID_TOKEN", 'the call has no token, expected a header "authorization: Bearer TOKEN"')
+            raise ServiceError(
+                "INVALID_TOKEN", 'the call has no token, expected a header "authorization: Bearer TOKEN"'
+            )
         token = tokens.find(presented.strip())
         if token is None:
             raise ServiceError("INVALID_TOKEN", "the token is not known, or was taken back; ask for a new one")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 import signal
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.engine import make_url
 
+from npcmeta_server import logs
 from npcmeta_server.access.tls import TlsFiles
 from npcmeta_server.catalog import Catalog
 from npcmeta_server.limits import MAX_CALLS, MAX_NPCS
@@ -31,6 +33,10 @@ def serve(
     cors_origins: tuple[str, ...] = (),
     max_calls: int = MAX_CALLS,
     max_npcs: int = MAX_NPCS,
+    drain_seconds: float = 0.0,
+    grace_seconds: float = 5.0,
+    log_format: logs.Format = "text",
+    log_level: logs.Level = "info",
 ) -> None:
     """Serve archetypes: create NPCs, adapt them while they act, decide for thousands of them per frame.
 
@@ -49,14 +55,19 @@ def serve(
         cors_origins: Web pages that may call the HTTP port, for example https://game.example; "*" for all.
         max_calls: Calls and streams under way at a time.
         max_npcs: NPCs in the store.
+        drain_seconds: How long to go on answering after a signal to stop, while health says NOT_SERVING.
+        grace_seconds: How long calls under way may then take; a second signal ends the waiting.
+        log_format: text for people, json for programs.
+        log_level: The least that is logged; debug has every call.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure(log_format, log_level)
     for option, value in (("--port", port), ("--http-port", http_port)):
         if not 0 <= value <= 65535:
             raise ValueError(f"{option} is {value}, expected 0 (any that is free) to 65535")
     settings = Settings(
         archetypes, store, host, port, http_port, bank_mebibytes << 20, max_calls=max_calls, max_npcs=max_npcs,
         tls=_tls(tls_certificate, tls_key, tls_client_ca), tokens=tokens, insecure=insecure, origins=cors_origins,
+        drain_seconds=drain_seconds, grace_seconds=grace_seconds,
     )  # fmt: skip
     asyncio.run(_serve(settings))
 
@@ -71,16 +82,23 @@ def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> 
 
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def signalled() -> None:
+        if stop.is_set() and task is not None:
+            task.cancel()  # a second signal: no more waiting
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, signalled)
         except NotImplementedError:  # Windows: its event loop takes no signals
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-    async with running(settings) as server:
-        _welcome(server, settings)
-        await stop.wait()
-        Console().print("stopping: frames under way are finished, open streams asked to reconnect")
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(signalled))
+    with contextlib.suppress(asyncio.CancelledError):
+        async with running(settings) as server:
+            _welcome(server, settings)
+            await stop.wait()
+            Console().print("stopping: frames under way are finished, open streams asked to reconnect")
 
 
 def _welcome(server: Running, settings: Settings) -> None:
@@ -90,7 +108,7 @@ def _welcome(server: Running, settings: Settings) -> None:
         console.print(f"[yellow]not offered:[/] {problem}", highlight=False)
     console.print(f"gRPC              {server.grpc_address}", highlight=False)
     console.print(f"gRPC-Web, Connect {server.http_address}", highlight=False)
-    console.print(f"store             {settings.store}", highlight=False)
+    console.print(f"store             {make_url(settings.store).render_as_string(hide_password=True)}", highlight=False)
     console.print("Ctrl-C stops the server.")
 
 

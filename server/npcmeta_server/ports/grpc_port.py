@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NoReturn
 
@@ -19,6 +20,7 @@ from npcmeta_server.ports.surface import Method, Services, as_service_error, met
 
 KEEPALIVE_MILLISECONDS = 20_000
 """A client that does not answer for twice as long is gone, and what it held is free again."""
+WATCHER_SECONDS = 1.0
 
 
 class GrpcPort:
@@ -67,9 +69,13 @@ class GrpcPort:
         await self._server.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
 
+    async def drain(self) -> None:
+        """Says, to whoever asks or watches, that it will stop; goes on answering."""
+        with contextlib.suppress(TimeoutError):  # a watcher that does not read must not keep it from stopping
+            await asyncio.wait_for(self._say(health_pb2.HealthCheckResponse.NOT_SERVING), WATCHER_SECONDS)
+
     async def stop(self, grace: float) -> None:
-        """Says that it is not serving any more, and ends calls that take longer than `grace` seconds."""
-        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        """Takes no more calls, and ends those that take longer than `grace` seconds."""
         await self._server.stop(grace)
 
     async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:

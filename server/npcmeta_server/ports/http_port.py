@@ -13,7 +13,8 @@ import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 
 from npcmeta_server.access.gate import REQUEST_ID_HEADER, Gate
-from npcmeta_server.ports.connect_app import Application, application, send_text
+from npcmeta_server.ports import pages
+from npcmeta_server.ports.connect_app import Application, application
 from npcmeta_server.ports.surface import Services
 
 ALLOWED_HEADERS = (
@@ -49,9 +50,10 @@ class HttpPort:
         # Accepted connections inherit it; without it, answers on a kept connection wait 40 ms for an acknowledgement.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._serving = False
-        app: Application = application(services, max_message_bytes, gate, {"/health": self._health})
+        shown = {"/health": pages.health(lambda: self._serving), "/metrics": pages.metrics(gate)}
+        app = application(services, max_message_bytes, gate, shown)
         config = uvicorn.Config(
-            _for_origins(app, origins), lifespan="off", access_log=False, log_level="warning", log_config=None,
+            _for_origins(app, origins), lifespan="off", access_log=False, log_level="warning", log_config=None, server_header=False,
             ssl_context_factory=(lambda *_: tls) if tls else None,
         )  # fmt: skip
         self._server = _WithoutSignals(config)
@@ -81,11 +83,6 @@ class HttpPort:
         self._server.should_exit = True
         if self._task is not None:
             await self._task
-
-    async def _health(self, scope: Any, receive: Any, send: Any) -> None:
-        """Whether new calls are welcome, for load balancers."""
-        status, text = (200, b"SERVING\n") if self._serving else (503, b"NOT_SERVING\n")
-        await send_text(send, status, "text/plain", text)
 
 
 class _WithoutSignals(uvicorn.Server):

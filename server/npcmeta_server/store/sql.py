@@ -59,6 +59,11 @@ class Store:
             raise StoreError(f"the store {url} cannot be opened: {cause}; {hint}") from error
         self._max_npcs = max_npcs
 
+    @property
+    def num_npcs(self) -> int:
+        """How many NPCs there are, as far as this server knows."""
+        return self._num_npcs
+
     def close(self) -> None:
         """Closes the database."""
         self._engine.dispose()
