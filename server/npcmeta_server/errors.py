@@ -44,6 +44,9 @@ REASONS: dict[str, Reason] = {
     "ETAG_MISMATCH": Reason(grpc.StatusCode.ABORTED, "the resource was changed meanwhile"),
     "ADAPT_IN_PROGRESS": Reason(grpc.StatusCode.ABORTED, "another stream is adapting the NPC"),
     "WRONG_ARCHETYPE": Reason(grpc.StatusCode.FAILED_PRECONDITION, "the NPC belongs to another archetype"),
+    "SPEC_MISMATCH": Reason(
+        grpc.StatusCode.FAILED_PRECONDITION, "a game's behaviour has other sensors or actions than the archetype"
+    ),
     "REVISION_UNAVAILABLE": Reason(
         grpc.StatusCode.FAILED_PRECONDITION, "the NPC was adapted by an archetype revision that is not loaded"
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +57,7 @@ def inputs(request: inference_pb2.ModelInferRequest, known: Sequence[str]) -> di
     return found
 
 
-def refuse_unsupported(name: str, parameters: Sequence[str]) -> None:
+def refuse_unsupported(name: str, parameters: Container[str]) -> None:
     """Raises INVALID_ARGUMENT where a tensor's parameters ask for what would silently be left out."""
     for wanted in UNSUPPORTED:
         if wanted in parameters:

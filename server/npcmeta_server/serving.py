@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,15 +21,24 @@ from npcmeta_server.limits import MAX_CALLS, MAX_MESSAGE_BYTES, MAX_NPCS
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.ports.grpc_port import GrpcPort
 from npcmeta_server.ports.http_port import HttpPort
-from npcmeta_server.ports.surface import FILES, INFERENCE, Services
+from npcmeta_server.ports.surface import FILES, INFERENCE, MLAGENTS, Services
 from npcmeta_server.roster import Roster
 from npcmeta_server.services.act import Act
 from npcmeta_server.services.adapt import Adapt
 from npcmeta_server.services.archetypes import Archetypes
 from npcmeta_server.services.assets import Assets
+from npcmeta_server.services.exchange import Exchange
 from npcmeta_server.services.inference import Inference
 from npcmeta_server.services.npcs import Npcs
 from npcmeta_server.store import Store
+
+
+class MlAgents(NamedTuple):
+    """How games with ML-Agents are driven; they come from this machine only."""
+
+    port: int
+    archetypes: Mapping[str, str]  # by the name of a behaviour; one that is not named is driven by its namesake
+    sampled: bool
 
 
 class Settings(NamedTuple):
@@ -50,6 +59,7 @@ class Settings(NamedTuple):
     origins: tuple[str, ...] = ()  # of web pages that may call
     drain_seconds: float = 0.0  # between saying that it will stop and stopping
     grace_seconds: float = 5.0  # for calls under way, once it stops
+    mlagents: MlAgents | None = None
 
 
 class Running(NamedTuple):
@@ -58,6 +68,7 @@ class Running(NamedTuple):
     catalog: Catalog
     grpc_address: str
     http_address: str
+    mlagents_address: str  # empty: no such port
 
 
 @contextlib.asynccontextmanager
@@ -87,10 +98,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         cleanup.callback(roster.close)
         adaptation = AdaptationProcess({name: hosted.data for name, hosted in found.hosted.items()})
         cleanup.callback(adaptation.close)
-        act = Act(roster, stopping)
+        act, npcs = Act(roster, stopping), Npcs(roster, store, storage)
         services: Services = {
             "ArchetypeService": Archetypes(found, roster),
-            "NpcService": Npcs(roster, store, storage),
+            "NpcService": npcs,
             "ActService": act,
             "AdaptService": Adapt(roster, store, storage, adaptation, stopping),
             "AssetService": Assets(roster, store, storage, adaptation),
@@ -102,6 +113,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         http_port = HttpPort(services, host, settings.http_port, size, gate, http_tls, settings.origins)
         _watch(cleanup, found, roster, store)
+        mlagents_address = await _offer_mlagents(cleanup, settings, roster, npcs, stopping)
         await http_port.start()
         cleanup.push_async_callback(http_port.stop, settings.grace_seconds)
         await grpc_port.start()
@@ -111,7 +123,24 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         cleanup.callback(http_port.drain)
         cleanup.push_async_callback(grpc_port.drain)
         scheme = "https" if settings.tls else "http"
-        yield Running(found, _address(host, grpc_port.port), f"{scheme}://{_address(host, http_port.port)}")
+        http_address = f"{scheme}://{_address(host, http_port.port)}"
+        yield Running(found, _address(host, grpc_port.port), http_address, mlagents_address)
+
+
+async def _offer_mlagents(
+    cleanup: contextlib.AsyncExitStack, settings: Settings, roster: Roster, npcs: Npcs, stopping: asyncio.Event
+) -> str:
+    """Opens the port for games with ML-Agents, if one is wanted, until the end; returns its address."""
+    if (wanted := settings.mlagents) is None:
+        return ""
+    exchange = Exchange(roster, npcs, stopping, wanted.archetypes, sampled=wanted.sampled)
+    # Unity dials localhost and sends no token: nobody reaches the port from elsewhere, and the gate asks for none.
+    address, gate = f"localhost:{wanted.port}", Gate(None, settings.max_calls)
+    port = GrpcPort({"UnityToExternalProto": exchange}, [MLAGENTS], address, settings.max_message_bytes, gate)
+    cleanup.push_async_callback(exchange.close)
+    await port.start()
+    cleanup.push_async_callback(port.stop, settings.grace_seconds)
+    return f"localhost:{port.port}"
 
 
 def _watch(cleanup: contextlib.AsyncExitStack, found: Catalog, roster: Roster, store: Store) -> None:

@@ -123,12 +123,12 @@ class Gate:
         if meter:
             meter.begin()
         self.calls += 1
-        metrics.CALLS.set(self.calls)
+        metrics.CALLS.inc()
 
     def end(self, meter: Meter | None) -> None:
         """Counts the end of a call."""
         self.calls -= 1
-        metrics.CALLS.set(self.calls)
+        metrics.CALLS.dec()
         if meter:
             meter.end()
 

@@ -15,7 +15,7 @@ from npcmeta_server import logs
 from npcmeta_server.access.tls import TlsFiles
 from npcmeta_server.catalog import Catalog
 from npcmeta_server.limits import MAX_CALLS, MAX_NPCS
-from npcmeta_server.serving import Running, Settings, running
+from npcmeta_server.serving import MlAgents, Running, Settings, running
 
 
 def serve(
@@ -37,6 +37,9 @@ def serve(
     grace_seconds: float = 5.0,
     log_format: logs.Format = "text",
     log_level: logs.Level = "info",
+    mlagents_port: int | None = None,
+    mlagents_behaviors: tuple[str, ...] = (),
+    mlagents_sampled: bool = True,
 ) -> None:
     """Serve archetypes: create NPCs, adapt them while they act, decide for thousands of them per frame.
 
@@ -59,17 +62,35 @@ def serve(
         grace_seconds: How long calls under way may then take; a second signal ends the waiting.
         log_format: text for people, json for programs.
         log_level: The least that is logged; debug has every call.
+        mlagents_port: Where Unity games with ML-Agents find their trainer: 5004 for the Editor, or what a build was
+            started with (--mlagents-port). Not offered unless given.
+        mlagents_behaviors: NAME=ARCHETYPE for each behaviour that is driven by another archetype than its namesake;
+            NAME= lets its agents stand still.
+        mlagents_sampled: Agents draw their actions; otherwise they take the most likely one.
     """
     logs.configure(log_format, log_level)
-    for option, value in (("--port", port), ("--http-port", http_port)):
+    for option, value in (("--port", port), ("--http-port", http_port), ("--mlagents-port", mlagents_port or 0)):
         if not 0 <= value <= 65535:
             raise ValueError(f"{option} is {value}, expected 0 (any that is free) to 65535")
+    named = behaviors(mlagents_behaviors)
+    mlagents = None if mlagents_port is None else MlAgents(mlagents_port, named, mlagents_sampled)
     settings = Settings(
         archetypes, store, host, port, http_port, bank_mebibytes << 20, max_calls=max_calls, max_npcs=max_npcs,
         tls=_tls(tls_certificate, tls_key, tls_client_ca), tokens=tokens, insecure=insecure, origins=cors_origins,
-        drain_seconds=drain_seconds, grace_seconds=grace_seconds,
+        drain_seconds=drain_seconds, grace_seconds=grace_seconds, mlagents=mlagents,
     )  # fmt: skip
     asyncio.run(_serve(settings))
+
+
+def behaviors(said: tuple[str, ...]) -> dict[str, str]:
+    """Archetypes by the behaviours that they drive; raises ValueError for what is not NAME=ARCHETYPE."""
+    named = {}
+    for entry in said:
+        name, equals, archetype = entry.rpartition("=")
+        if not name or not equals:
+            raise ValueError(f'--mlagents-behaviors has "{entry}", expected NAME=ARCHETYPE, or NAME= for nobody')
+        named[name] = archetype
+    return named
 
 
 def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
@@ -108,6 +129,8 @@ def _welcome(server: Running, settings: Settings) -> None:
         console.print(f"[yellow]not offered:[/] {problem}", highlight=False)
     console.print(f"gRPC              {server.grpc_address}", highlight=False)
     console.print(f"gRPC-Web, Connect {server.http_address}", highlight=False)
+    if server.mlagents_address:
+        console.print(f"ML-Agents         {server.mlagents_address}", highlight=False)
     console.print(f"store             {make_url(settings.store).render_as_string(hide_password=True)}", highlight=False)
     console.print("Ctrl-C stops the server.")
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,15 +25,21 @@ class Address(NamedTuple):
 
 
 @contextlib.contextmanager
-def server(archetypes: Path, store: Path, log: Path) -> Iterator[Address]:
+def server(archetypes: Path, store: Path, log: Path, more: Sequence[str] = ()) -> Iterator[Address]:
     """Starts a server over a folder of archetypes, waits until it is healthy, and stops it at the end.
+
+    Args:
+        archetypes: What it serves.
+        store: The database's file.
+        log: Where to write what it says.
+        more: Further options of `npcmeta serve`.
 
     Raises:
         RuntimeError: If it does not become healthy; the message names its log.
     """
     port, http_port = free_port(), free_port()
     command = [sys.executable, "-m", "npcmeta_server.cli", "serve", "--archetypes", str(archetypes),
-               "--store", f"sqlite:///{store}", "--port", str(port), "--http-port", str(http_port)]  # fmt: skip
+               "--store", f"sqlite:///{store}", "--port", str(port), "--http-port", str(http_port), *more]  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:

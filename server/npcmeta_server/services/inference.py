@@ -15,7 +15,7 @@ import npcmeta
 from npcmeta_server import inference_tensors, names
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.gen.npcmeta.v1 import act_pb2
+from npcmeta_server.gen.npcmeta.v1 import act_pb2, tensor_pb2
 from npcmeta_server.gen.open_inference import inference_pb2
 from npcmeta_server.inference_tensors import Input
 from npcmeta_server.limits import MAX_ROWS
@@ -74,7 +74,7 @@ class Inference:
         hosted = self._hosted(request.model_name, request.model_version)
         wanted = _wanted_outputs(hosted, request)
         acted = await self._act.act_once(_act_request(hosted, request))
-        found = {
+        found: dict[str, tensor_pb2.Tensor | np.ndarray] = {
             "continuous_actions": acted.continuous_actions,
             "discrete_actions": acted.discrete_actions,
             "revisions": np.array(acted.revisions, np.int64),
