@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "measure archetypes on held-out tasks",
     "adapt": "make an NPC from demonstrations, without a game or a server",
     "export": "write ONNX assets for a game",
+    "check": "hold an ONNX file against what an engine accepts",
     "serve": "serve archetypes and NPCs over gRPC, gRPC-Web and Connect",
     "data": "inspect recorded demonstrations",
     "bench": "measure this machine beside what others do",
