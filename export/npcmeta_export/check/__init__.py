@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import mmap
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from npcmeta_export.check.contracts import CONTRACTS, Contract, Port
 from npcmeta_export.check.findings import Finding, Report, error
-from npcmeta_export.check.graphs import Model, read_model
+from npcmeta_export.check.graphs import Model
 from npcmeta_export.check.mlagents import check_mlagents
 from npcmeta_export.check.operations import check_operators, check_versions
 from npcmeta_export.check.pairs import check_pairs
+from npcmeta_export.check.reading import read_model
 from npcmeta_export.check.signature import check_signature
 from npcmeta_export.check.structure import check_structure
 from npcmeta_export.check.trial import MAX_FILE_BYTES, try_out
@@ -25,6 +27,8 @@ from npcmeta_export.check.wire import WireError
 
 __all__ = ["CONTRACTS", "Contract", "Finding", "Port", "Report", "check_file"]
 
+MAX_ALIKE = 20
+"""Findings of one code that a report holds."""
 OTHER_FORMATS = {
     b"PK\x03\x04": "a zip archive; a checkpoint of torch is one: export the network with torch.onnx.export",
     b"version https://git-lfs": "a Git LFS pointer and not the file itself: run git lfs pull",
@@ -53,7 +57,7 @@ def check_file(path: Path, target: str, *, run: bool = True) -> Report:
     if target not in CONTRACTS:
         raise ValueError(f'there is no target "{target}" to check for; expected one of: {", ".join(CONTRACTS)}')
     try:
-        return Report(path, target, tuple(_findings(path, target, run)))
+        return Report(path, target, tuple(_limit(_findings(path, target, run))))
     except WireError as problem:
         return Report(path, target, (_unreadable(str(problem)),))
 
@@ -72,10 +76,32 @@ def _findings(path: Path, target: str, run: bool) -> Iterator[Finding]:
         yield from try_out(path, contract)
 
 
+def _limit(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The first findings of each code: a hostile file has the same fault a hundred thousand times."""
+    seen: Counter[str] = Counter()
+    for finding in findings:
+        seen[finding.code] += 1
+        if seen[finding.code] <= MAX_ALIKE:
+            yield finding
+
+
 def _may_run(path: Path, model: Model, found: list[Finding]) -> bool:
     """Whether a trial is safe and would tell anything new."""
-    harmless = {"missing-output", "missing-input", "unexpected-input", "fixed-batch", "look-alike", "version", "memory",
-                "sizes", "sensors", "input-type", "output-type", "operator", "opset"}  # fmt: skip
+    harmless = {
+        "missing-output",
+        "missing-input",
+        "unexpected-input",
+        "fixed-batch",
+        "look-alike",
+        "version",
+        "memory",
+        "sizes",
+        "sensors",
+        "input-type",
+        "output-type",
+        "operator",
+        "opset",
+    }
     grave = {finding.code for finding in found if finding.severity == "error"} - harmless
     return not grave and not model.second_files and path.stat().st_size <= MAX_FILE_BYTES
 
@@ -102,5 +128,9 @@ def _check_beginning(head: bytes) -> None:
 
 
 def _unreadable(problem: str) -> Finding:
-    return error("unreadable", f"this is no readable ONNX file: {problem}", "no engine loads it",
-                 "export it again, or fetch it again whole")  # fmt: skip
+    return error(
+        "unreadable",
+        f"this is no readable ONNX file: {problem}",
+        "no engine loads it",
+        "export it again, or fetch it again whole",
+    )

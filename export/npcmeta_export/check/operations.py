@@ -25,20 +25,36 @@ def check_versions(model: Model, contract: Contract) -> Iterator[Finding]:
     opset = model.opsets.get("")
     export_again = f"export with opset_version={min(high, 15)}"
     if opset is None:
-        yield error("opset", "the file names no opset", f"{contract.engine} cannot know what its operators mean",
-                    "set opset_import when saving; the end of the file may be lost")  # fmt: skip
+        yield error(
+            "opset",
+            "the file names no opset",
+            f"{contract.engine} cannot know what its operators mean",
+            "set opset_import when saving; the end of the file may be lost",
+        )
     elif opset < low:
         yield error("opset", f"opset {opset}", f"{contract.engine} takes opsets {low} to {high}", export_again)
     elif opset > high:
-        yield error("opset", f"opset {opset}", f"{contract.engine} takes opsets {low} to {high}; operators whose "
-                    "meaning has changed since are refused, or computed as they once were", export_again)  # fmt: skip
+        yield error(
+            "opset",
+            f"opset {opset}",
+            f"{contract.engine} takes opsets {low} to {high}; operators whose "
+            "meaning has changed since are refused, or computed as they once were",
+            export_again,
+        )
     if model.ir_version > contract.newest_ir:
-        yield warning("ir-version", f"IR version {model.ir_version}",
-                      f"readers that know versions up to {contract.newest_ir} refuse the file",
-                      f"set model.ir_version = {min(8, contract.newest_ir)} after exporting and save again")  # fmt: skip
+        yield warning(
+            "ir-version",
+            f"IR version {model.ir_version}",
+            f"readers that know versions up to {contract.newest_ir} refuse the file",
+            f"set model.ir_version = {min(8, contract.newest_ir)} after exporting and save again",
+        )
     if model.ir_version < 3:
-        yield error("ir-version", f"IR version {model.ir_version}", "engines refuse the file",
-                    "set model.ir_version = 8 and save again; the file's beginning may be damaged")  # fmt: skip
+        yield error(
+            "ir-version",
+            f"IR version {model.ir_version}",
+            "engines refuse the file",
+            "set model.ir_version = 8 and save again; the file's beginning may be damaged",
+        )
     if model.functions:
         yield from _functions(model, contract)
 
@@ -64,23 +80,39 @@ def check_operators(model: Model, contract: Contract) -> Iterator[Finding]:
 
 def _functions(model: Model, contract: Contract) -> Iterator[Finding]:
     finding = error if contract.operators is not None else warning
-    yield finding("functions", f"model functions {quote_all(model.functions)}",
-                  f"{contract.engine} reads the main graph only" if contract.operators is not None
-                  else "readers before IR 8 refuse the file; what is inside is not checked here",
-                  "export with inlined functions: onnx.inliner.inline_local_functions")  # fmt: skip
+    yield finding(
+        "functions",
+        f"model functions {quote_all(model.functions)}",
+        f"{contract.engine} reads the main graph only"
+        if contract.operators is not None
+        else "readers before IR 8 refuse the file; what is inside is not checked here",
+        "export with inlined functions: onnx.inliner.inline_local_functions",
+    )
 
 
 def _foreign(what: str, domain: str, model: Model, contract: Contract) -> Iterator[Finding]:
     found = f"{what} of the domain {quote(domain)}"
     if contract.operators is not None:
-        yield error("foreign-operator", found, f"{contract.engine} has the operators of ONNX alone",
-                    "export without fusing: save before an optimiser of one runtime has rewritten the graph")  # fmt: skip
+        yield error(
+            "foreign-operator",
+            found,
+            f"{contract.engine} has the operators of ONNX alone",
+            "export without fusing: save before an optimiser of one runtime has rewritten the graph",
+        )
     elif domain not in model.opsets:
-        yield error("foreign-operator", f"{found}, which opset_import does not name", "the file does not load",
-                    "name the domain and its version in opset_import")  # fmt: skip
+        yield error(
+            "foreign-operator",
+            f"{found}, which opset_import does not name",
+            "the file does not load",
+            "name the domain and its version in opset_import",
+        )
     else:
-        yield warning("foreign-operator", found, "only builds of ONNX Runtime with these operators load the file",
-                      "export without fusing, or make sure that the game's build has them")  # fmt: skip
+        yield warning(
+            "foreign-operator",
+            found,
+            "only builds of ONNX Runtime with these operators load the file",
+            "export without fusing, or make sure that the game's build has them",
+        )
 
 
 def _standard(what: str, operator: str, opset: int | None, contract: Contract) -> Iterator[Finding]:
@@ -90,9 +122,13 @@ def _standard(what: str, operator: str, opset: int | None, contract: Contract) -
             remedy = "replace the branch or the loop by arithmetic: unroll it to a fixed number, mask with Where"
         yield error("operator", what, f"{contract.engine} does not import this operator", remedy)
     elif opset is not None and not _known(operator, opset):
-        yield error("operator", f"{what}, which ONNX opset {opset} does not have", "the file does not load",
-                    f"export for an opset that has it{': ' + REPLACED[operator] if operator in REPLACED else ''}, or "
-                    "let the exporter write it with older ones")  # fmt: skip
+        yield error(
+            "operator",
+            f"{what}, which ONNX opset {opset} does not have",
+            "the file does not load",
+            f"export for an opset that has it{': ' + REPLACED[operator] if operator in REPLACED else ''}, or "
+            "let the exporter write it with older ones",
+        )
 
 
 def _known(operator: str, opset: int) -> bool:
@@ -107,9 +143,12 @@ def _known(operator: str, opset: int) -> bool:
 
 def _backends(nodes: list, contract: Contract) -> Iterator[Finding]:
     if wide := [str(node) for node in nodes if node.operator == "Einsum" and len(node.inputs) > 2]:
-        yield warning("einsum", f"Einsum of more than two tensors: {quote_all(wide)}",
-                      "Unity's GPUCompute backend refuses it; the CPU backend runs it",
-                      "split it into products of two")  # fmt: skip
+        yield warning(
+            "einsum",
+            f"Einsum of more than two tensors: {quote_all(wide)}",
+            "Unity's GPUCompute backend refuses it; the CPU backend runs it",
+            "split it into products of two",
+        )
 
 
 def _huge(graph: Graph, contract: Contract) -> Iterator[Finding]:
@@ -125,6 +164,9 @@ def _huge(graph: Graph, contract: Contract) -> Iterator[Finding]:
         for axis in shape if isinstance(shape, tuple) else ():
             size *= max(1, int(axis))
         if size > limit:
-            yield error("huge-tensor", f"{node.operator} {quote(str(node))} makes {size:,} numbers",
-                        f"{contract.engine} runs out of memory or stops for seconds",
-                        "make the tensor as small as it has to be, or broadcast instead of expanding")  # fmt: skip
+            yield error(
+                "huge-tensor",
+                f"{node.operator} {quote(str(node))} makes {size:,} numbers",
+                f"{contract.engine} runs out of memory or stops for seconds",
+                "make the tensor as small as it has to be, or broadcast instead of expanding",
+            )

@@ -46,8 +46,12 @@ def check_weights(model: Model, contract: Contract) -> Iterator[Finding]:
             yield from _narrowing(graph, contract)
     sparse = sum(graph.sparse for graph in all_graphs(model.graph))
     if sparse and contract.operators is not None:
-        yield error("sparse", f"{sparse} sparse tensors", f"{contract.engine} does not read sparse tensors",
-                    "store them as dense ones")  # fmt: skip
+        yield error(
+            "sparse",
+            f"{sparse} sparse tensors",
+            f"{contract.engine} does not read sparse tensors",
+            "store them as dense ones",
+        )
 
 
 def _second_files(model: Model, contract: Contract) -> Iterator[Finding]:
@@ -56,26 +60,39 @@ def _second_files(model: Model, contract: Contract) -> Iterator[Finding]:
     places = sorted(set(model.second_files))
     outside = [place for place in places if place.startswith(("/", "\\", "~")) or ":" in place or ".." in place]
     if outside:
-        yield error("second-file-elsewhere", f"weights are to be read from {quote_all(outside)}",
-                    "an engine that follows this reads whatever file of the player lies there; it was not followed",
-                    "do not use this file, unless you know who wrote it; save it again as one file")  # fmt: skip
-    yield error("second-file", f"{len(model.second_files):,} tensors are in another file: {quote_all(places)}",
-                f"{contract.engine} gets one file, or does not find the other where the game is installed",
-                "save as one file: onnx.save(onnx.load(path), path), or torch.onnx.export(..., external_data=False); "
-                "the new exporter of torch writes the second file unasked")  # fmt: skip
+        yield error(
+            "second-file-elsewhere",
+            f"weights are to be read from {quote_all(outside)}",
+            "an engine that follows this reads whatever file of the player lies there; it was not followed",
+            "do not use this file, unless you know who wrote it; save it again as one file",
+        )
+    yield error(
+        "second-file",
+        f"{len(model.second_files):,} tensors are in another file: {quote_all(places)}",
+        f"{contract.engine} gets one file, or does not find the other where the game is installed",
+        "save as one file: onnx.save(onnx.load(path), path), or torch.onnx.export(..., external_data=False); "
+        "the new exporter of torch writes the second file unasked",
+    )
 
 
 def _sizes(tensors: list[Tensor]) -> Iterator[Finding]:
     for tensor in tensors:
         if any(axis < 0 for axis in tensor.dims) or len(tensor.dims) > 64:
-            yield error("damaged-tensor", f"tensor {quote(tensor.name)} has the shape {shape_text(tensor.dims[:8])}",
-                        "engines refuse the file", "export again; the file is damaged")  # fmt: skip
+            yield error(
+                "damaged-tensor",
+                f"tensor {quote(tensor.name)} has the shape {shape_text(tensor.dims[:8])}",
+                "engines refuse the file",
+                "export again; the file is damaged",
+            )
         elif not tensor.external and _short(tensor):
             declared = tensor.size * BITS[tensor.kind] // 8
-            yield error("damaged-tensor", f"tensor {quote(tensor.name)} declares {shape_text(tensor.dims)} of "
-                        f"{kind_name(tensor.kind)}, {declared:,} bytes, and holds {tensor.held:,}",
-                        "engines refuse the file, or allocate what is declared and read beyond what is there",
-                        "export again; the file is damaged, or was made to do harm")  # fmt: skip
+            yield error(
+                "damaged-tensor",
+                f"tensor {quote(tensor.name)} declares {shape_text(tensor.dims)} of "
+                f"{kind_name(tensor.kind)}, {declared:,} bytes, and holds {tensor.held:,}",
+                "engines refuse the file, or allocate what is declared and read beyond what is there",
+                "export again; the file is damaged, or was made to do harm",
+            )
     total = sum(tensor.held for tensor in tensors)
     consequence = "the engine loads and, for every decision of every character, reads all of it"
     remedy = "take a smaller network: a character's has well under a million weights"
@@ -98,10 +115,17 @@ def _short(tensor: Tensor) -> bool:
 def _types(tensors: list[Tensor], contract: Contract) -> Iterator[Finding]:
     if contract.kinds is None:
         return
-    for kind in sorted({tensor.kind for tensor in tensors} - contract.kinds):
-        named = [tensor.name for tensor in tensors if tensor.kind == kind]
-        yield error("tensor-type", f"tensors of {kind_name(kind)}: {quote_all(named)}",
-                    f"{contract.engine} does not read this type", "store float32 and int64")  # fmt: skip
+    foreign: dict[int, list[str]] = {}
+    for tensor in tensors:
+        if tensor.kind not in contract.kinds:
+            foreign.setdefault(tensor.kind, []).append(tensor.name)
+    for kind, named in foreign.items():
+        yield error(
+            "tensor-type",
+            f"tensors of {kind_name(kind)}: {quote_all(named)}",
+            f"{contract.engine} does not read this type",
+            "store float32 and int64",
+        )
 
 
 def _dimensions(graph: Graph, tensors: list[Tensor], contract: Contract) -> Iterator[Finding]:
@@ -112,9 +136,12 @@ def _dimensions(graph: Graph, tensors: list[Tensor], contract: Contract) -> Iter
         ranks |= {value.name: len(value.shape or ()) for value in (*part.inputs, *part.outputs, *part.values)}
         ranks |= {node.outputs[0]: rank for node, rank in _told_ranks(part)}
     if many := [name for name, rank in ranks.items() if rank > contract.max_dimensions]:
-        yield error("dimensions", f"{max(ranks[name] for name in many)} dimensions: {quote_all(many)}",
-                    f"{contract.engine} has tensors of at most {contract.max_dimensions}",
-                    "merge axes with Reshape before the operation, or rewrite it with MatMul")  # fmt: skip
+        yield error(
+            "dimensions",
+            f"{max(ranks[name] for name in many)} dimensions: {quote_all(many)}",
+            f"{contract.engine} has tensors of at most {contract.max_dimensions}",
+            "merge axes with Reshape before the operation, or rewrite it with MatMul",
+        )
 
 
 def _told_ranks(graph: Graph) -> Iterator[tuple]:
@@ -130,15 +157,27 @@ def _told_ranks(graph: Graph) -> Iterator[tuple]:
 
 
 def _narrowing(graph: Graph, contract: Contract) -> Iterator[Finding]:
-    stored = constants(graph)
-    beyond = [name for name, tensor in stored.items() if tensor.kind == INT64 and tensor.values is not None
-              and tensor.size and (tensor.values.max() > INT32.max or tensor.values.min() < INT32.min)
-              and not readers(graph, [name]) <= CUT_OFF_ANYWAY]  # fmt: skip
+    stored, read_by = constants(graph), readers(graph)
+    beyond = [
+        name
+        for name, tensor in stored.items()
+        if tensor.kind == INT64
+        and tensor.values is not None
+        and tensor.size
+        and (tensor.values.max() > INT32.max or tensor.values.min() < INT32.min)
+        and not read_by.get(name, set()) <= CUT_OFF_ANYWAY
+    ]
     if beyond:
-        yield error("narrowing", f"integers beyond 32 bits in {quote_all(beyond)}",
-                    f"{contract.engine} cuts them to the range of int32 and computes with what is left",
-                    "keep integers below 2147483648")  # fmt: skip
+        yield error(
+            "narrowing",
+            f"integers beyond 32 bits in {quote_all(beyond)}",
+            f"{contract.engine} cuts them to the range of int32 and computes with what is left",
+            "keep integers below 2147483648",
+        )
     if doubles := [name for name, tensor in stored.items() if tensor.kind == DOUBLE]:
-        yield warning("narrowing", f"float64 tensors: {quote_all(doubles)}",
-                      f"{contract.engine} computes in float32: results differ from the seventh digit on",
-                      "export the network in float32: module.float()")  # fmt: skip
+        yield warning(
+            "narrowing",
+            f"float64 tensors: {quote_all(doubles)}",
+            f"{contract.engine} computes in float32: results differ from the seventh digit on",
+            "export the network in float32: module.float()",
+        )

@@ -65,12 +65,12 @@ CUT = ("value",)
 """Texts that may be long, of which the beginning is enough: the values of metadata."""
 
 
-def decode(data: Sequence[int], descriptor: Descriptor) -> Fields:
+def decode(data: Sequence[int], descriptor: Any) -> Fields:
     """The message in `data`, without the payloads of its tensors.
 
     Args:
         data: The content of the file; bytes or a memory map.
-        descriptor: What message it is.
+        descriptor: What message it is, as protobuf describes it.
 
     Raises:
         WireError: If it is damaged, or larger in structure than the limits above.

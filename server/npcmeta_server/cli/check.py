@@ -41,15 +41,19 @@ def check(
 def show(report: Report, console: Console) -> None:
     """Prints a report, the errors first."""
     for finding in sorted(report.findings, key=lambda finding: finding.severity):
-        console.print(f"[{COLOURS[finding.severity]}]{finding.severity}[/] {escape(finding.found)} "
-                      f"[dim]({finding.code})[/]", soft_wrap=True)  # fmt: skip
+        console.print(
+            f"[{COLOURS[finding.severity]}]{finding.severity}[/] {escape(finding.found)} [dim]({finding.code})[/]",
+            soft_wrap=True,
+        )
         console.print(f"  then: {escape(finding.consequence)}", soft_wrap=True)
         console.print(f"  mend: {escape(finding.remedy)}", soft_wrap=True)
     errors = sum(finding.severity == "error" for finding in report.findings)
     warnings = len(report.findings) - errors
     verdict = "[green]accepted[/]" if report.ok else "[red]refused[/]"
-    console.print(f"{escape(str(report.file))} for {report.target}: {verdict}, {errors} errors, {warnings} warnings",
-                  soft_wrap=True)  # fmt: skip
+    console.print(
+        f"{escape(str(report.file))} for {report.target}: {verdict}, {errors} errors, {warnings} warnings",
+        soft_wrap=True,
+    )
 
 
 def _write(report: Report, path: Path) -> None:

@@ -227,9 +227,10 @@ def no_state_outs(model: ModelProto) -> None:
 
 
 FAULTS = {
-    "a renamed constant output": Fault("mlagents", files.mlagents, rename_output("continuous_action_output_shape", "45"),
-        "missing-output", "error", 'renamed constants to "45"'),
-    "no version": Fault("mlagents", files.mlagents, drop("version_number"), "missing-output", "error", "version_number"),
+    "a renamed constant output": Fault("mlagents", files.mlagents,
+        rename_output("continuous_action_output_shape", "45"), "missing-output", "error", 'renamed constants to "45"'),
+    "no version": Fault("mlagents", files.mlagents, drop("version_number"), "missing-output", "error",
+        "version_number"),
     "a look-alike": Fault("mlagents", files.mlagents, add_output("raw_continuous_actions_mean", "mean", "n", 2),
         "look-alike", "error", "by substring"),
     "a shared constant": Fault("mlagents", files.mlagents, share_constant, "shared-constant", "error",
@@ -245,7 +246,8 @@ FAULTS = {
     "one row only": Fault("mlagents", files.mlagents, fix_batch, "fixed-batch", "error", "exactly 1 row"),
     "an unknown input": Fault("mlagents", files.mlagents, rename_input, "unexpected-input", "error",
         '"vector_observation"', ("missing-input",)),
-    "a mask of bools": Fault("mlagents", files.mlagents, mask_as_bool, "input-type", "error", "is bool, expected float"),
+    "a mask of bools": Fault("mlagents", files.mlagents, mask_as_bool, "input-type", "error",
+        "is bool, expected float"),
     "no deterministic actions": Fault("mlagents", files.mlagents, drop("deterministic_discrete_actions"),
         "missing-output", "warning", "Deterministic Inference"),
     "a newer opset": Fault("sentis", simple, set_opset(17), "opset", "error", "opset 17"),
