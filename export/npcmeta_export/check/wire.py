@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-MAX_FIELDS = 300_000
+MAX_FIELDS = 150_000
 """Fields in a file; a node has about fifteen."""
 MAX_KEPT_BYTES = 32 << 20
 """Bytes of names and small constants."""
@@ -160,6 +160,8 @@ class _Decoder:
         return bytes(self.data[start:stop])
 
     def varint(self, at: int, end: int) -> tuple[int, int]:
+        if at < end and self.data[at] < 128:  # nearly always
+            return self.data[at], at + 1
         value = shift = 0
         for place in range(at, min(at + 10, end)):
             byte = self.data[place]

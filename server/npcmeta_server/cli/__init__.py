@@ -44,7 +44,7 @@ def _run(command: str, arguments: list[str]) -> int:
 
     function = getattr(importlib.import_module(f"npcmeta_server.cli.{command}"), command)
     try:
-        tyro.cli(function, args=arguments, prog=f"npcmeta {command}")
+        status = tyro.cli(function, args=arguments, prog=f"npcmeta {command}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -53,7 +53,7 @@ def _run(command: str, arguments: list[str]) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def _usage() -> str:

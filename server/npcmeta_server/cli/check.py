@@ -19,7 +19,7 @@ def check(
     file: Annotated[Path, tyro.conf.Positional],
     target: Literal["policy", "adapt", "ort", "mlagents", "sentis", "godot"],
     json: Path | None = None,
-) -> None:
+) -> int:
     """Say what is wrong with an ONNX file, what the engine will make of it, and how to mend it.
 
     The exit status is 0 if there are no errors. The file may come from anywhere: nothing that it names is opened.
@@ -34,8 +34,7 @@ def check(
     if json is not None:
         _write(report, json)
     show(report, Console(highlight=False))
-    if not report.ok:
-        raise SystemExit(1)
+    return 0 if report.ok else 1
 
 
 def show(report: Report, console: Console) -> None:
