@@ -32,7 +32,7 @@ class GrpcGate(grpc.aio.ServerInterceptor):
         if handler is None:
             return _refusing(unknown_method(path))
         try:
-            call = self._gate.admit(path, dict(handler_call_details.invocation_metadata))
+            call = self._gate.admit(path, dict(handler_call_details.invocation_metadata))  # type: ignore[arg-type]
         except ServiceError as error:
             return _refusing(error)
         current.set(call)
