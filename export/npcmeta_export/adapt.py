@@ -8,6 +8,7 @@ import onnx
 import torch
 from torch import Generator, Tensor
 
+from npcmeta import posterior
 from npcmeta.archetype import Archetype, build_learner, draw_state_noise
 from npcmeta.types import Action, Examples
 from npcmeta_export import graph, parity
@@ -51,7 +52,8 @@ def adapt_model(archetype: Archetype) -> onnx.ModelProto:
 
     inputs = example_inputs(archetype, TRACED_TASKS, TRACED_EXAMPLES, Generator().manual_seed(0))
     shown = tuple(name for name in inputs if not name.startswith("state."))
-    model = graph.trace(adapt, inputs, [f"adapted.{key}" for key in keys], per_example=shown)
+    with posterior.products_alone():
+        model = graph.trace(adapt, inputs, [f"adapted.{key}" for key in keys], per_example=shown)
     _check_operators(model, archetype)
     graph.describe(model, archetype, "adapt", {})
     _check_parity(model, archetype, adapt)
