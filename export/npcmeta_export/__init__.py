@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from npcmeta.archetype import Archetype, Npc, begin_npc
+from npcmeta_export import graph
 from npcmeta_export.adapt import export_adapt
+from npcmeta_export.begin import begin_model
 from npcmeta_export.manifest import write_manifest
 from npcmeta_export.npc import export_npc
 from npcmeta_export.parity import ParityError
@@ -24,12 +26,21 @@ def _adapt(archetype: Archetype, npc: Npc | None, folder: Path) -> Path:
     return export_adapt(archetype, folder / f"{archetype.name}.adapt.onnx")
 
 
+def _begin(archetype: Archetype, npc: Npc | None, folder: Path) -> Path:
+    return graph.write(begin_model(archetype), folder / f"{archetype.name}.begin.onnx")
+
+
 def _ort(archetype: Archetype, npc: Npc | None, folder: Path) -> Path:
     npc = npc or begin_npc(archetype, archetype.name)
     return export_npc(archetype, npc, folder / f"{npc.name}.ort.onnx")
 
 
-TARGETS: dict[str, Callable[[Archetype, Npc | None, Path], Path]] = {"policy": _policy, "adapt": _adapt, "ort": _ort}
+TARGETS: dict[str, Callable[[Archetype, Npc | None, Path], Path]] = {
+    "policy": _policy,
+    "adapt": _adapt,
+    "begin": _begin,
+    "ort": _ort,
+}
 
 
 def export(archetype: Archetype, target: str, folder: Path, npc: Npc | None = None) -> list[Path]:

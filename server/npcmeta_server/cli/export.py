@@ -23,7 +23,8 @@ def export(
     Args:
         archetype: An archetype file, or a folder that train wrote.
         target: policy (one graph for all NPCs, states as inputs), adapt (the inner loop: examples and a state in, the
-            adapted state out) or ort (one NPC, its state folded in).
+            adapted state out), begin (states of unadapted NPCs, for the first call of adapt) or ort (one NPC, its state
+            folded in).
         out: Folder for the asset and its manifest.
         npc: The NPC file, for targets that hold one NPC; without it, the unadapted NPC.
     """
