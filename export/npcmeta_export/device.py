@@ -63,17 +63,24 @@ def load(begin: str | Path, adapt: str | Path, policy: str | Path) -> Archetype:
     Raises:
         ValueError: If they are not those of one archetype revision.
     """
-    sessions = [_session(path) for path in (begin, adapt, policy)]
+    first, inner, acting = sessions = [_session(path) for path in (begin, adapt, policy)]
     facts = [session.get_modelmeta().custom_metadata_map for session in sessions]
     for path, expected, found in zip((begin, adapt, policy), ("begin", "adapt", "policy"), facts, strict=True):
         if found.get("npcmeta.target") != expected:
             raise ValueError(f"{path} is no {expected} graph of npcmeta: its target is {found.get('npcmeta.target')}")
     if len({found.get("npcmeta.archetype_revision") for found in facts}) > 1:
         raise ValueError(f"{begin}, {adapt} and {policy} are of different archetypes; export all three again")
-    given = {value.name: value.shape[-1] for value in sessions[2].get_inputs()}
-    made = {value.name: value.shape[-1] for value in sessions[2].get_outputs()}
-    sizes = (made.get("continuous_actions", 0), made.get("discrete_actions", 0), given.get("action_mask", 0))
-    return Archetype(*sessions, given["observation"], *sizes)
+    given = {value.name: value.shape[-1] for value in acting.get_inputs()}
+    made = {value.name: value.shape[-1] for value in acting.get_outputs()}
+    return Archetype(
+        first,
+        inner,
+        acting,
+        observation_size=given["observation"],
+        continuous_size=made.get("continuous_actions", 0),
+        branches=made.get("discrete_actions", 0),
+        mask_size=given.get("action_mask", 0),
+    )
 
 
 def begin(archetype: Archetype, seeds: Sequence[int]) -> State:
@@ -89,6 +96,7 @@ def read_demonstration(path: str | Path) -> Demonstration:
     Raises:
         ValueError: If it is no such file.
     """
+    found: dict[str, np.ndarray] = {}
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: np.asarray(file[name], kind) for name, kind in ARRAYS.items() if name in file}
