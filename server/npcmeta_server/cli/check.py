@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -17,7 +17,7 @@ COLOURS = {"error": "red", "warning": "yellow"}
 
 def check(
     file: Annotated[Path, tyro.conf.Positional],
-    target: Literal["policy", "adapt", "begin", "ort", "mlagents", "sentis", "godot"],
+    target: str,
     json: Path | None = None,
 ) -> int:
     """Say what is wrong with an ONNX file, what the engine will make of it, and how to mend it.
