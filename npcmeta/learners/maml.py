@@ -44,7 +44,7 @@ class MamlSettings:
     """Inputs that are parameters, learned and adapted with all others; 0 is the paper's."""
     image: tuple[int, ...] = ()
     """Height, width and, unless it is 1, channels where observations are pictures; four blocks of convolution, which
-    adapt too, then take the place of the hidden layers. Such characters have no graphs for engines yet."""
+    adapt too, then take the place of the hidden layers."""
     filters: int = 32
     """Channels behind each block of convolution."""
     fixed_std: float = 0.0

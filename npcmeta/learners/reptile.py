@@ -48,7 +48,7 @@ class ReptileSettings:
     """Standard deviation of continuous actions; 0 learns it."""
     image: tuple[int, ...] = ()
     """Height, width and, unless it is 1, channels where observations are pictures; four blocks of convolution, which
-    adapt too, then take the place of the hidden layers. Such characters have no graphs for engines yet."""
+    adapt too, then take the place of the hidden layers."""
     filters: int = 32
     """Channels behind each block of convolution."""
 

@@ -160,7 +160,7 @@ def test_learners_learn_to_learn_pictures(name: str) -> None:
     meta, _ = begin(learner, 8)
     weights = {key: value.requires_grad_() for key, value in meta.items()}
     optimizer = torch.optim.Adam(list(weights.values()), lr=1e-2)
-    for _ in range(30):
+    for _ in range(40):
         optimizer.zero_grad()
         learner.meta_loss(weights, task, Generator().manual_seed(0))[0].backward()
         optimizer.step()
