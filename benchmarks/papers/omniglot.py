@@ -84,7 +84,7 @@ REMEMBERING = OuterSettings(
     meta_steps=4000, meta_batch=1, rate=1e-3, weight_decay=0.0, min_shots=1, max_shots=1, query_shots=3, validations=1
 )
 ADAPTING = OuterSettings(
-    meta_steps=1000, meta_batch=8, rate=3e-3, weight_decay=0.0, min_shots=1, max_shots=5, query_shots=3, validations=1
+    meta_steps=800, meta_batch=8, rate=3e-3, weight_decay=0.0, min_shots=1, max_shots=5, query_shots=3, validations=1
 )
 CONTENDERS: dict[str, Contender] = {
     "protonet": Contender(ProtonetSettings(image=omniglot.IMAGE, prior_examples=0.1, unadapted_share=0.0), REMEMBERING),
@@ -95,8 +95,8 @@ CONTENDERS: dict[str, Contender] = {
         MamlSettings(image=omniglot.IMAGE, inner_rate=0.1, inner_steps=3, unadapted_share=0.0), ADAPTING, apart=True
     ),
     "reptile": Contender(
-        ReptileSettings(image=omniglot.IMAGE, inner_rate=0.1, training_steps=8, inner_steps=5),
-        dataclasses.replace(ADAPTING, query_shots=9),
+        ReptileSettings(image=omniglot.IMAGE, inner_rate=0.1, training_steps=6, inner_steps=5, inner_clip=0.0),
+        dataclasses.replace(ADAPTING, meta_batch=4, query_shots=9),
         apart=True,
     ),
     "cavia": Contender(
@@ -219,7 +219,8 @@ def contenders(names: str, minutes: float | None) -> dict[str, Contender]:
 def draw_table(results: list[dict[str, Any]]) -> Table:
     """Accuracy in per cent, with 95 % intervals over episodes, one row for each kind of episode."""
     learners = list(dict.fromkeys(found["learner"] for found in results))
-    table = Table("episode", *learners, title="Omniglot, alphabets never seen: accuracy, %", box=box.SIMPLE)
+    title = "Omniglot, alphabets never seen: accuracy, %"
+    table = Table("episode", *learners, title=title, box=box.SIMPLE, pad_edge=False, collapse_padding=True)
     by_cell = {(found["learner"], Cell(*(found[key] for key in Cell._fields))): found for found in results}
     for cell in CELLS:
         row = (by_cell[name, cell] for name in learners)
