@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from npcmeta import posterior
 from npcmeta.archetype import (
     Archetype,
     Npc,
@@ -24,6 +25,7 @@ from npcmeta.archetype import (
 from npcmeta.evaluate import support_nll
 from npcmeta.types import Action, Examples, Params
 from npcmeta_export.npc import npc_model
+from npcmeta_server import logs
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Exported, ExportJob, Failed, Job, Progressed
 from npcmeta_server.clips import Clip, to_examples
 
@@ -54,7 +56,7 @@ def work(connection: Connection, files: Mapping[str, bytes]) -> None:
     if hasattr(os, "nice"):
         os.nice(5)  # frames come first
     torch.set_num_threads(1)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure_as_told()
     archetypes = {name: archetype_from_bytes(data, source=name) for name, data in files.items()}
     try:
         while True:
@@ -89,7 +91,8 @@ def adapt(archetype: Archetype, jobs: Mapping[int, AdaptJob], tell: Tell) -> Non
             state, nll = reached, support_nll(learner, archetype.meta, reached, examples)
             for row, (number, job) in enumerate(jobs.items()):
                 if step <= steps[row]:
-                    tell(number, Progressed(step, steps[row], job.clip.examples, float(nll[row])))
+                    doubt = _doubt(reached, row, job.clip.examples)
+                    tell(number, Progressed(step, steps[row], job.clip.examples, float(nll[row]), *doubt))
     for row, (number, job) in enumerate(jobs.items()):
         tell(number, _adapted(archetype, job, row, state, nll))
 
@@ -112,6 +115,12 @@ def pad(clips: Sequence[Clip]) -> Examples:
     mask |= torch.arange(longest).unsqueeze(-1) >= torch.tensor([[[clip.examples]] for clip in clips])
     action = Action(column(lambda part: part.action.continuous), column(lambda part: part.action.discrete))
     return Examples(column(lambda part: part.observation), action, mask, weight)
+
+
+def _doubt(state: Params, row: int, examples: int) -> tuple[float, int]:
+    """How well an NPC is known, and how many more examples would help; zeros if its learner cannot say."""
+    known = float(state["known"][row]) if "known" in state else 0.0
+    return known, posterior.examples_until_next_tenth(known, examples)[1] if known > 0 else 0
 
 
 def _waiting(connection: Connection) -> list[Numbered]:
