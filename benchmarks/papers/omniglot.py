@@ -100,8 +100,16 @@ CONTENDERS: dict[str, Contender] = {
         apart=True,
     ),
     "cavia": Contender(
-        CaviaSettings(image=omniglot.IMAGE, context=100, inner_rate=10.0, inner_steps=2, unadapted_share=0.0),
-        ADAPTING,
+        CaviaSettings(
+            image=omniglot.IMAGE,
+            filters=64,
+            context=100,
+            inner_rate=10.0,
+            inner_steps=2,
+            inner_clip=0.0,
+            unadapted_share=0.0,
+        ),  # fmt: skip
+        dataclasses.replace(ADAPTING, meta_steps=1500),
         apart=True,
     ),
 }
