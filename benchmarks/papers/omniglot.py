@@ -108,7 +108,7 @@ CONTENDERS: dict[str, Contender] = {
             inner_steps=2,
             inner_clip=0.0,
             unadapted_share=0.0,
-        ),  # fmt: skip
+        ),
         dataclasses.replace(ADAPTING, meta_steps=1500),
         apart=True,
     ),
