@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,7 +147,7 @@ async def _offer_mlagents(
 def _watch(cleanup: contextlib.AsyncExitStack, found: Catalog, roster: Roster, store: Store) -> None:
     """Lets the metrics ask how many NPCs there are, until the end."""
     for name in found.hosted:
-        metrics.NPCS_RESIDENT.labels(name).set_function(lambda name=name: roster.num_resident(name))
+        metrics.NPCS_RESIDENT.labels(name).set_function(partial(roster.num_resident, name))
         cleanup.callback(metrics.NPCS_RESIDENT.remove, name)
     metrics.NPCS_STORED.set_function(lambda: store.num_npcs)
     cleanup.callback(metrics.NPCS_STORED.set_function, lambda: 0)
