@@ -16,6 +16,7 @@ from npcmeta.archetype import Archetype, Npc, begin_npc, build_learner, save_arc
 from npcmeta.learners import LEARNERS
 from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
 from npcmeta_export import TARGETS, ParityError, adapt, export, load_session, parity, policy
+from npcmeta_export.check import check_file
 from npcmeta_export.operators import SENTIS_2_1
 from tests import toys
 
@@ -73,6 +74,7 @@ def test_assets_keep_to_what_engines_accept(tmp_path: Path, learner: str, target
     kind = "discrete" if target == "adapt" else toys.kinds(learner)[-1]
     archetype = make_archetype(tmp_path, learner, ACTIONS[kind])
     file, _ = export(archetype, target, tmp_path)
+    assert check_file(file, target, run=False).findings == ()
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
     assert model.ir_version == 8
