@@ -37,6 +37,7 @@ def serve(
     grace_seconds: float = 5.0,
     log_format: logs.Format = "text",
     log_level: logs.Level = "info",
+    otlp_endpoint: str = "",
     mlagents_port: int | None = None,
     mlagents_behaviors: tuple[str, ...] = (),
     mlagents_sampled: bool = True,
@@ -62,6 +63,7 @@ def serve(
         grace_seconds: How long calls under way may then take; a second signal ends the waiting.
         log_format: text for people, json for programs.
         log_level: The least that is logged; debug has every call.
+        otlp_endpoint: Where OpenTelemetry's spans go, for example http://127.0.0.1:4318/v1/traces; needs npcmeta[otel].
         mlagents_port: Where Unity games with ML-Agents find their trainer: 5004 for the Editor, or what a build was
             started with (--mlagents-port). Not offered unless given.
         mlagents_behaviors: NAME=ARCHETYPE for each behaviour that is driven by another archetype than its namesake;
@@ -77,7 +79,7 @@ def serve(
     settings = Settings(
         archetypes, store, host, port, http_port, bank_mebibytes << 20, max_calls=max_calls, max_npcs=max_npcs,
         tls=_tls(tls_certificate, tls_key, tls_client_ca), tokens=tokens, insecure=insecure, origins=cors_origins,
-        drain_seconds=drain_seconds, grace_seconds=grace_seconds, mlagents=mlagents,
+        drain_seconds=drain_seconds, grace_seconds=grace_seconds, mlagents=mlagents, otlp_endpoint=otlp_endpoint,
     )  # fmt: skip
     asyncio.run(_serve(settings))
 
