@@ -11,6 +11,7 @@ from npcmeta.archetype import Archetype, Npc, begin_npc
 from npcmeta.types import Examples
 from npcmeta_export import graph
 from npcmeta_export.adapt import adapt_model
+from npcmeta_export.begin import begin_model
 from npcmeta_export.engine import Engine
 from npcmeta_export.godot import GODOT
 from npcmeta_export.manifest import write_manifest
@@ -36,6 +37,10 @@ def _policy(archetype: Archetype, npc: Npc | None, recorded: Examples | None) ->
 
 def _adapt(archetype: Archetype, npc: Npc | None, recorded: Examples | None) -> Made:
     return f"{archetype.name}.adapt.onnx", graph.to_bytes(adapt_model(archetype, recorded))
+
+
+def _begin(archetype: Archetype, npc: Npc | None, recorded: Examples | None) -> Made:
+    return f"{archetype.name}.begin.onnx", graph.to_bytes(begin_model(archetype))
 
 
 def _single(engine: Engine) -> Callable[[Archetype, Npc | None, Examples | None], Made]:
@@ -65,6 +70,7 @@ def _either(engine: Engine) -> Callable[[Archetype, Npc | None, Examples | None]
 TARGETS: dict[str, Callable[[Archetype, Npc | None, Examples | None], Made]] = {
     "policy": _policy,
     "adapt": _adapt,
+    "begin": _begin,
     "ort": _single(ORT),
     "mlagents": _either(MLAGENTS),
     "sentis": _either(SENTIS),
@@ -84,8 +90,7 @@ def export(
         archetype: The archetype.
         target: One of `TARGETS`, or `STATE`.
         folder: Made if there is none.
-        npc: The NPC to fold in. Without it, `mlagents` and `sentis` are for all NPCs, `ort` and `godot` for an unadapted
-            one.
+        npc: The NPC to fold in. Without it, `mlagents` and `sentis` are for all NPCs, others for an unadapted one.
         recorded: Real play, [T, S, ...], to compare onnxruntime with torch on, beside random observations.
 
     Returns:

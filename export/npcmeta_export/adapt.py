@@ -7,7 +7,7 @@ import torch
 from onnxruntime import InferenceSession
 from torch import Generator, Tensor
 
-from npcmeta import tasks
+from npcmeta import posterior, tasks
 from npcmeta.archetype import Archetype, build_learner, draw_state_noise
 from npcmeta.types import Action, Examples, Params
 from npcmeta_export import graph, parity
@@ -70,7 +70,9 @@ def _model(
 
     inputs = example_inputs(archetype, TRACED_TASKS, max(2, examples), Generator().manual_seed(0))
     shown = tuple(name for name in inputs if not name.startswith("state."))
-    model = graph.checked(graph.trace(adapt, inputs, [f"adapted.{key}" for key in keys], per_example=shown))
+    with posterior.products_alone():
+        model = graph.trace(adapt, inputs, [f"adapted.{key}" for key in keys], per_example=shown)
+    graph.checked(model)
     _check_operators(model, archetype)
     graph.describe(model, archetype, "adapt")
     facts = {"source_digest": archetype.revision, "arithmetic": str(arithmetic).removeprefix("torch.")}

@@ -27,9 +27,9 @@ def export(
     Args:
         archetype: An archetype file, or a folder that train wrote.
         target: policy (one graph for all NPCs, states as inputs), adapt (the inner loop: examples and a state in, the
-            adapted state out), ort (one NPC, its state folded in), mlagents and sentis (Unity; one NPC, or without one
-            all of them, states as inputs), godot (Godot RL Agents, one NPC) or state (what one NPC is, for the graphs
-            that take it as an input).
+            adapted state out), begin (states of unadapted NPCs, for the first call of adapt), ort (one NPC, its state
+            folded in), mlagents and sentis (Unity; one NPC, or without one all of them, states as inputs), godot (Godot
+            RL Agents, one NPC) or state (what one NPC is, for the graphs that take it as an input).
         out: Folder for the asset and its manifest.
         npc: The NPC file, for targets that hold one NPC.
         demo: Demonstrations, .npz or Unity .demo files, to compare onnxruntime with torch on as well.
