@@ -62,22 +62,29 @@ def fit(
     return v, Evidence(precision, pull), covariance
 
 
-def known(features: Tensor, weight: Tensor, covariance: Tensor) -> Tensor:
-    """How well a character is known in the situations of its examples: the share of its prior variance that is gone.
+def known(
+    head: Head, average: Tensor, features: Tensor, examples: Examples, tempering: Tensor, covariance: Tensor
+) -> Tensor:
+    """How well a character is known in situations like its examples': the share of its prior variance that is gone.
 
-    0 is a stranger, 1 is known perfectly. It counts what the examples could tell, not what they said.
+    0 is a stranger, 1 is known perfectly. Each example is asked about with itself left out, as the situation that it
+    was is over: one example alone makes nobody known. It counts what the examples could tell, not what they said.
 
     Args:
-        features: z, [T, S, D].
-        weight: Of the examples, [T, S].
+        head, average, features, examples, tempering: As in `fit`.
         covariance: The posterior's, [T, G, D, D].
 
     Returns:
         [T, 1], the mean over the head parameters that bend alike.
     """
-    left = ((features.unsqueeze(1) @ covariance).mean(1) * features).sum(-1)
-    before = features.square().sum(-1)
-    return 1 - ((left * weight).sum(-1) / (before * weight).sum(-1).clamp_min(1e-12)).unsqueeze(-1)
+    rows = features.unsqueeze(1)
+    left = ((rows @ covariance) * rows).sum(-1)
+    bend = head.curvature(average, examples.action, examples.action_mask) * examples.weight.unsqueeze(-1)
+    # Sherman-Morrison: leaving out an example of curvature b turns the variance v at its place into v / (1 - b v).
+    told = (tempering[:, None, None] * bend.transpose(-1, -2) * left).clamp_max(1 - 1e-6)
+    weight, before = examples.weight, features.square().sum(-1)
+    without = torch.minimum(left / (1 - told), before.unsqueeze(1)).mean(1)
+    return 1 - ((without * weight).sum(-1) / (before * weight).sum(-1).clamp_min(1e-12)).unsqueeze(-1)
 
 
 def examples_until(known_now: float, examples: float, target: float) -> float:
@@ -87,6 +94,16 @@ def examples_until(known_now: float, examples: float, target: float) -> float:
     """
     prior = examples * (1 - known_now) / max(known_now, 1e-9)
     return max(0.0, prior * target / (1 - target) - examples)
+
+
+def examples_until_next_tenth(known_now: float, examples: float) -> tuple[float, int]:
+    """The next tenth that a character can be known to, and about how many more examples that takes.
+
+    Returns:
+        The tenth and the examples; the tenth is 1.0 if there is none left to reach, as nobody is known perfectly.
+    """
+    target = min(int(10 * known_now) + 1, 10) / 10
+    return target, round(examples_until(known_now, examples, target)) if target < 1 else 0
 
 
 def inverse(matrix: Tensor) -> Tensor:

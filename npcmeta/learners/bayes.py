@@ -137,10 +137,11 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
         """The posterior of V, given what the average policy expected and the features."""
         earlier = posterior.Evidence(state["precision"], state["pull"])
         count = state["count"] + examples.weight.sum(-1, keepdim=True)
+        tempering = temper(meta, count.squeeze(-1))
         v, evidence, covariance = posterior.fit(
-            head, expected, features, examples, earlier, temper(meta, count.squeeze(-1)), settings.inner_steps
+            head, expected, features, examples, earlier, tempering, settings.inner_steps
         )
-        known = posterior.known(features, examples.weight, covariance)
+        known = posterior.known(head, expected, features, examples, tempering, covariance)
         return {"weights": v, "precision": evidence.precision, "pull": evidence.pull, "count": count, "known": known}
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:

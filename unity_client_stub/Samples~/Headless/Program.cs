@@ -108,6 +108,11 @@ namespace Npcmeta.Samples.Headless
                     Progress at = happened.Progress;
                     string nll = at.SupportNll.ToString("0.000", CultureInfo.InvariantCulture);
                     Console.WriteLine("step " + at.Step + " of " + at.Steps + ": " + nll + " nats per decision");
+                    if (at.MoreExamples > 0)
+                    {
+                        string known = at.Known.ToString("0 %", CultureInfo.InvariantCulture);
+                        Console.WriteLine("known to " + known + "; " + at.MoreExamples + " more examples would help");
+                    }
                     break;
             }
         }
