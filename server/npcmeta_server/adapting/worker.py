@@ -25,6 +25,7 @@ from npcmeta.archetype import (
 from npcmeta.evaluate import support_nll
 from npcmeta.types import Action, Examples, Params
 from npcmeta_export.npc import npc_model
+from npcmeta_server import logs
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Exported, ExportJob, Failed, Job, Progressed
 from npcmeta_server.clips import Clip, to_examples
 
@@ -55,7 +56,7 @@ def work(connection: Connection, files: Mapping[str, bytes]) -> None:
     if hasattr(os, "nice"):
         os.nice(5)  # frames come first
     torch.set_num_threads(1)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure_as_told()
     archetypes = {name: archetype_from_bytes(data, source=name) for name, data in files.items()}
     try:
         while True:

@@ -14,6 +14,8 @@ COMMANDS = {
     "adapt": "make an NPC from demonstrations, without a game or a server",
     "export": "write ONNX assets for a game",
     "serve": "serve archetypes and NPCs over gRPC, gRPC-Web and Connect",
+    "top": "watch a running server",
+    "token": "make a token for clients of a server",
     "data": "inspect recorded demonstrations",
     "bench": "measure this machine beside what others do",
 }
@@ -43,6 +45,10 @@ def _run(command: str, arguments: list[str]) -> int:
 
     function = getattr(importlib.import_module(f"npcmeta_server.cli.{command}"), command)
     try:
+        if command == "serve":
+            from npcmeta_server.cli import environment
+
+            arguments = environment.arguments(function, arguments, os.environ)
         tyro.cli(function, args=arguments, prog=f"npcmeta {command}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from npcmeta.recordings.gen.mlagents_demo.demo_pb2 import AgentInfo
 from npcmeta_server.acting.policy import Decisions
-from npcmeta_server.casting.group import MAX_ROWS, Group, read_frame
+from npcmeta_server.casting.group import Group, read_frame
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
+from npcmeta_server.limits import MAX_ROWS
 from npcmeta_server.mlagents import agents
 from npcmeta_server.mlagents.behaviors import Behavior
 from npcmeta_server.roster import Acting, Roster

@@ -12,6 +12,7 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from npcmeta_server.access.gate import current
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.mlagents import communicator_pb2
 from npcmeta_server.gen.npcmeta.v1 import act_pb2, adapt_pb2, archetypes_pb2, assets_pb2, npcs_pb2
@@ -75,7 +76,9 @@ def as_service_error(error: Exception, method: Method) -> ServiceError:
     if isinstance(error, DecodeError):
         return not_a_message(method.request, error)
     log.error("%s.%s failed", method.service, method.name, exc_info=error)
-    return ServiceError("INTERNAL", f"{method.name} failed inside the server; its log says more")
+    call = current.get()
+    of_request = f" under request {call.request_id}" if call else ""
+    return ServiceError("INTERNAL", f"{method.name} failed inside the server; its log says more{of_request}")
 
 
 def not_a_message(expected: type[Message], error: Exception) -> ServiceError:

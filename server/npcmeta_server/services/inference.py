@@ -13,12 +13,12 @@ import numpy as np
 
 import npcmeta
 from npcmeta_server import inference_tensors, names
-from npcmeta_server.casting.group import MAX_ROWS
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_pb2, tensor_pb2
 from npcmeta_server.gen.open_inference import inference_pb2
 from npcmeta_server.inference_tensors import Input
+from npcmeta_server.limits import MAX_ROWS
 from npcmeta_server.roster import Roster
 from npcmeta_server.services.act import Act
 from npcmeta_server.services.stopping import until
