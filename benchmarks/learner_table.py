@@ -34,8 +34,10 @@ from npcmeta.archetype import Archetype, build_learner, draw_state_noise
 from npcmeta.learners import LEARNERS
 from npcmeta.outer_loop import OuterSettings
 from npcmeta.types import TaskSplits
-from npcmeta_export import policy
+from npcmeta_export import engine, graph
 from npcmeta_export.adapt import adapt_model
+from npcmeta_export.ort import ORT
+from npcmeta_export.policy import policy_model
 from npcmeta_export.runtime import load_session
 
 SHOTS = {
@@ -167,9 +169,9 @@ def adapt_seconds(archetype: Archetype, splits: TaskSplits) -> float:
 
 def act_seconds(archetype: Archetype) -> float:
     """Median time of an NPC in one run of the policy graph for many different ones."""
-    session, generator = load_session(policy.policy_model(archetype).SerializeToString()), Generator().manual_seed(0)
-    state = policy.example_state(archetype, NPCS, generator)
-    inputs = policy.example_inputs(archetype, NPCS, generator) | {f"state.{key}": state[key] for key in state}
+    session, generator = load_session(graph.to_bytes(policy_model(archetype))), Generator().manual_seed(0)
+    policy = engine.policy_of(archetype)
+    inputs = ORT.example(policy, NPCS, generator) | ORT.pack(engine.example_state(policy, NPCS, generator))
     fed = {value.name: inputs[value.name].detach().numpy() for value in session.get_inputs()}
     return median_seconds(lambda: session.run(None, fed)) / NPCS
 

@@ -2,6 +2,8 @@
 
 MAX_MESSAGE_BYTES = 64 << 20
 """bytes in a message, once it is unpacked"""
+BODY_SECONDS = 60
+"""seconds that a request over HTTP takes to come, unless it is a stream"""
 MAX_CALLS = 10_000
 """calls and streams under way at a time (`--max-calls`)"""
 MAX_NPCS = 10_000_000

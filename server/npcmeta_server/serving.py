@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from npcmeta_server import catalog, metrics
-from npcmeta_server.access import tls
+from npcmeta_server.access import tls, tracing
 from npcmeta_server.access.gate import Gate
 from npcmeta_server.access.tls import TlsFiles
 from npcmeta_server.access.tokens import TokenFile
@@ -60,6 +61,7 @@ class Settings(NamedTuple):
     drain_seconds: float = 0.0  # between saying that it will stop and stopping
     grace_seconds: float = 5.0  # for calls under way, once it stops
     mlagents: MlAgents | None = None
+    otlp_endpoint: str = ""  # where spans go; empty: none are made
 
 
 class Running(NamedTuple):
@@ -84,12 +86,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         OSError: If a port cannot be had.
     """
     tls.check_exposure(settings.host, settings.tls is not None, settings.tokens is not None, settings.insecure)
-    gate = Gate(TokenFile(settings.tokens) if settings.tokens else None, settings.max_calls)
+    tokens = TokenFile(settings.tokens) if settings.tokens else None
     grpc_tls = tls.grpc_credentials(settings.tls) if settings.tls else None
     http_tls = tls.http_context(settings.tls) if settings.tls else None
     torch.set_num_threads(1)
     stopping, storage = asyncio.Event(), OwnerThread("store")
     async with contextlib.AsyncExitStack() as cleanup:
+        gate = Gate(tokens, settings.max_calls, _spans(cleanup, settings.otlp_endpoint))
         found = catalog.load(settings.archetypes)
         store = await storage.run(Store, settings.store, settings.max_npcs)
         cleanup.callback(storage.close)
@@ -112,17 +115,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             services, (*FILES, INFERENCE), _address(host, settings.port), size, gate, credentials=grpc_tls
         )
         http_port = HttpPort(services, host, settings.http_port, size, gate, http_tls, settings.origins)
-        mlagents_address = ""
-        if settings.mlagents is not None:
-            exchange = Exchange(roster, npcs, stopping, settings.mlagents.archetypes, sampled=settings.mlagents.sampled)
-            games = {"UnityToExternalProto": exchange}
-            local = f"localhost:{settings.mlagents.port}"  # as Unity dials it, and with what it can show: nothing
-            mlagents_port = GrpcPort(games, [MLAGENTS], local, size, Gate(None, settings.max_calls))
-            cleanup.push_async_callback(exchange.close)
-            await mlagents_port.start()
-            cleanup.push_async_callback(mlagents_port.stop, settings.grace_seconds)
-            mlagents_address = f"localhost:{mlagents_port.port}"
         _watch(cleanup, found, roster, store)
+        mlagents_address = await _offer_mlagents(cleanup, settings, roster, npcs, stopping)
         await http_port.start()
         cleanup.push_async_callback(http_port.stop, settings.grace_seconds)
         await grpc_port.start()
@@ -136,10 +130,35 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         yield Running(found, _address(host, grpc_port.port), http_address, mlagents_address)
 
 
+async def _offer_mlagents(
+    cleanup: contextlib.AsyncExitStack, settings: Settings, roster: Roster, npcs: Npcs, stopping: asyncio.Event
+) -> str:
+    """Opens the port for games with ML-Agents, if one is wanted, until the end; returns its address."""
+    if (wanted := settings.mlagents) is None:
+        return ""
+    exchange = Exchange(roster, npcs, stopping, wanted.archetypes, sampled=wanted.sampled)
+    # Unity dials localhost and sends no token: nobody reaches the port from elsewhere, and the gate asks for none.
+    address, gate = f"localhost:{wanted.port}", Gate(None, settings.max_calls)
+    port = GrpcPort({"UnityToExternalProto": exchange}, [MLAGENTS], address, settings.max_message_bytes, gate)
+    cleanup.push_async_callback(exchange.close)
+    await port.start()
+    cleanup.push_async_callback(port.stop, settings.grace_seconds)
+    return f"localhost:{port.port}"
+
+
+def _spans(cleanup: contextlib.AsyncExitStack, endpoint: str) -> tracing.Begin | None:
+    """Lets calls be traced, until the end, if there is somewhere to send their spans."""
+    if not endpoint:
+        return None
+    begin, finish = tracing.exporting(endpoint)
+    cleanup.callback(finish)
+    return begin
+
+
 def _watch(cleanup: contextlib.AsyncExitStack, found: Catalog, roster: Roster, store: Store) -> None:
     """Lets the metrics ask how many NPCs there are, until the end."""
     for name in found.hosted:
-        metrics.NPCS_RESIDENT.labels(name).set_function(lambda name=name: roster.num_resident(name))
+        metrics.NPCS_RESIDENT.labels(name).set_function(partial(roster.num_resident, name))
         cleanup.callback(metrics.NPCS_RESIDENT.remove, name)
     metrics.NPCS_STORED.set_function(lambda: store.num_npcs)
     cleanup.callback(metrics.NPCS_STORED.set_function, lambda: 0)

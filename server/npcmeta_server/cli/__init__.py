@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "measure archetypes on held-out tasks",
     "adapt": "make an NPC from demonstrations, without a game or a server",
     "export": "write ONNX assets for a game",
+    "check": "hold an ONNX file against what an engine accepts",
     "serve": "serve archetypes and NPCs over gRPC, gRPC-Web and Connect",
     "top": "watch a running server",
     "token": "make a token for clients of a server",
@@ -49,7 +50,7 @@ def _run(command: str, arguments: list[str]) -> int:
             from npcmeta_server.cli import environment
 
             arguments = environment.arguments(function, arguments, os.environ)
-        tyro.cli(function, args=arguments, prog=f"npcmeta {command}")
+        status = tyro.cli(function, args=arguments, prog=f"npcmeta {command}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -58,7 +59,7 @@ def _run(command: str, arguments: list[str]) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def _usage() -> str:
