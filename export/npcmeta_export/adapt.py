@@ -24,9 +24,7 @@ STEPS_FROM_DATA = ("finetune",)
 """Learners whose number of inner steps grows with the examples: a graph has a fixed number of them."""
 
 
-def adapt_model(
-    archetype: Archetype, recorded: Examples | None = None, examples: int | None = None
-) -> onnx.ModelProto:
+def adapt_model(archetype: Archetype, recorded: Examples | None = None, examples: int | None = None) -> onnx.ModelProto:
     """The adapt graph of an archetype, checked against torch.
 
     Inputs: `observation` [n, s, O] float32, `continuous_actions` [n, s, C] float32 (if C > 0), `discrete_actions`
@@ -55,9 +53,7 @@ def adapt_model(
         return _model(archetype, recorded, examples, torch.float64)
 
 
-def _model(
-    archetype: Archetype, recorded: Examples | None, examples: int, arithmetic: torch.dtype
-) -> onnx.ModelProto:
+def _model(archetype: Archetype, recorded: Examples | None, examples: int, arithmetic: torch.dtype) -> onnx.ModelProto:
     """The graph with an inner loop of this arithmetic, compared with torch's of the same; inputs stay float32."""
     learner = build_learner(archetype)
     meta, keys = _converted(archetype.meta, arithmetic), (*learner.acting, *learner.memory)
@@ -66,7 +62,7 @@ def _model(
         inputs = _converted(inputs, arithmetic)
         state = {key: inputs[f"state.{key}"] for key in keys}
         reached = learner.update(meta, state, examples_from(archetype, inputs))
-        return {f"adapted.{key}": value.to(torch.float32) for key, value in reached.items()}
+        return {f"adapted.{key}": value for key, value in _converted(reached, torch.float32).items()}
 
     inputs = example_inputs(archetype, TRACED_TASKS, max(2, examples), Generator().manual_seed(0))
     shown = tuple(name for name in inputs if not name.startswith("state."))
@@ -82,7 +78,11 @@ def _model(
 
 
 def _converted(tensors: Params, arithmetic: torch.dtype) -> Params:
-    return {key: value.to(arithmetic) if value.is_floating_point() else value for key, value in tensors.items()}
+    """Tensors of numbers in this arithmetic; those that are in it stay the same, so that no graph copies them."""
+    return {
+        key: value.to(arithmetic) if value.is_floating_point() and value.dtype != arithmetic else value
+        for key, value in tensors.items()
+    }
 
 
 def examples_from(archetype: Archetype, inputs: dict[str, Tensor]) -> Examples:
