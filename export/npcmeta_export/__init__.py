@@ -90,8 +90,7 @@ def export(
         archetype: The archetype.
         target: One of `TARGETS`, or `STATE`.
         folder: Made if there is none.
-        npc: The NPC to fold in. Without it, `mlagents` and `sentis` are for all NPCs, and the others for an unadapted
-            one.
+        npc: The NPC to fold in. Without it, `mlagents` and `sentis` are for all NPCs, others for an unadapted one.
         recorded: Real play, [T, S, ...], to compare onnxruntime with torch on, beside random observations.
 
     Returns:

@@ -58,7 +58,7 @@ def make_template(archetype: Archetype, target: Engine, recorded: Tensor | None 
     session = load_session(graph.to_bytes(_checked_form(target, traced)))
     for seed in range(CHARACTERS):
         state = engine.by_name(engine.example_state(policy, 1, Generator().manual_seed(seed)))
-        _check(policy, target, session, act, lambda rows, state=state: state, recorded)
+        _check(policy, target, session, act, lambda rows, state=state: state, recorded)  # type: ignore[misc]
     if target.draws_inside:
         parity.check_noise(load_session(graph.to_bytes(graph.with_values(traced, first))), policy, target)
     graph.describe(model, archetype, target.name)

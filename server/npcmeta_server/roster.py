@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from npcmeta.archetype import ArchetypeFileError, npc_from_bytes
 from npcmeta.types import Params
+from npcmeta_server import metrics
 from npcmeta_server.acting.batcher import Batcher
 from npcmeta_server.acting.policy import Decisions, Frame, Policy
 from npcmeta_server.acting.state_bank import StateBank
@@ -59,6 +60,10 @@ class Roster:
             )
         return policy.hosted
 
+    def num_resident(self, archetype: str) -> int:
+        """How many NPCs of an archetype are in memory, or were a moment ago."""
+        return len(self._policies[archetype].bank)
+
     async def act(self, archetype: str, frame: Frame) -> Decisions:
         """Decides for NPCs that were acquired."""
         return await self._batchers[archetype].act(frame)
@@ -108,8 +113,10 @@ class Roster:
             # A retry may come behind later commits: what its first try made is told, and does not act again.
             if (before := await self._storage.run(self._store.committed, wanted.npc, request)) is not None:
                 return before
-            revision, clips = await self._storage.run(self._store.commit, wanted, request)
-            await self._thread.run(self._renew, revision, state)
+            with metrics.COMMIT_SECONDS.time():
+                revision, clips = await self._storage.run(self._store.commit, wanted, request)
+                await self._thread.run(self._renew, revision, state)
+            metrics.REVISIONS.labels(revision.archetype).inc()
             return revision, clips
 
     async def _delete(self, npc: str, etag: str) -> None:

@@ -1,13 +1,17 @@
 """What the documentation lists is what the code has."""
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from npcmeta.learners import LEARNERS
 from npcmeta.tasks import FAMILIES
 from npcmeta_export.check import CONTRACTS
 from npcmeta_server.cli import COMMANDS
 from npcmeta_server.errors import REASONS
+from tests.golden.operating import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
@@ -24,6 +28,11 @@ PAGES = {
 def test_the_table_of_errors_is_complete() -> None:
     rows = re.findall(r"^\| ([A-Z_]+) \| ([A-Z_]+) \| (.+) \|$", (ROOT / "docs" / "wire.md").read_text(), re.MULTILINE)
     assert rows == [(name, reason.code.name, reason.meaning) for name, reason in REASONS.items()]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_settings_limits_metrics_and_roles_are_documented_as_they_are(table: Callable[[], Iterator[str]]) -> None:
+    assert "\n".join(table()) in (ROOT / "docs" / "operating.md").read_text()
 
 
 def test_every_reason_is_given_somewhere() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
+from npcmeta_server import metrics
 from npcmeta_server.acting.policy import Decisions, Frame, Policy
 from npcmeta_server.owner_thread import OwnerThread
 
@@ -51,9 +52,16 @@ class Batcher:
                 if not entry.decided.done():
                     entry.decided.set_exception(error)
             return
+        self._count(batch)
         for entry, decisions in zip(batch, results, strict=True):
             if not entry.decided.done():  # its stream may have gone meanwhile
                 entry.decided.set_result(decisions)
+
+    def _count(self, batch: list[_Waiting]) -> None:
+        archetype, rows = self._policy.hosted.archetype.name, sum(len(entry.frame.rows) for entry in batch)
+        metrics.BATCH_ROWS.labels(archetype).observe(rows)
+        metrics.BATCH_FRAMES.labels(archetype).inc(len(batch))
+        metrics.DECISIONS.labels(archetype).inc(rows)
 
     def _take(self) -> list[_Waiting]:
         taken: list[_Waiting] = []

@@ -26,6 +26,7 @@ from npcmeta.evaluate import support_nll
 from npcmeta.types import Action, Examples, Params
 from npcmeta_export.ort import ORT
 from npcmeta_export.template import Template, fill, make_template
+from npcmeta_server import logs
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Exported, ExportJob, Failed, Job, Progressed
 from npcmeta_server.clips import Clip, to_examples
 
@@ -56,7 +57,7 @@ def work(connection: Connection, files: Mapping[str, bytes]) -> None:
     if hasattr(os, "nice"):
         os.nice(5)  # frames come first
     torch.set_num_threads(1)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure_as_told()
     archetypes = {name: archetype_from_bytes(data, source=name) for name, data in files.items()}
     templates: dict[str, Template] = {}
     try:

@@ -15,6 +15,8 @@ COMMANDS = {
     "export": "write ONNX assets for a game",
     "check": "hold an ONNX file against what an engine accepts",
     "serve": "serve archetypes and NPCs over gRPC, gRPC-Web and Connect",
+    "top": "watch a running server",
+    "token": "make a token for clients of a server",
     "data": "inspect recorded demonstrations",
     "bench": "measure this machine beside what others do",
 }
@@ -44,6 +46,10 @@ def _run(command: str, arguments: list[str]) -> int:
 
     function = getattr(importlib.import_module(f"npcmeta_server.cli.{command}"), command)
     try:
+        if command == "serve":
+            from npcmeta_server.cli import environment
+
+            arguments = environment.arguments(function, arguments, os.environ)
         status = tyro.cli(function, args=arguments, prog=f"npcmeta {command}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
