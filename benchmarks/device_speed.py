@@ -2,9 +2,9 @@
 
 OMP_NUM_THREADS=1 python benchmarks/device_speed.py [--repeats 15] [--json FILE]
 
-MAML on the first work of `npcmeta bench inner-loop`: 64-256-256-16, relu, ten examples, five steps of plain SGD, and the
-adapted weights of every task written out. Processor time of one thread, in turns, medians. The floor counts the large
-products of the steps alone; writing the weights out comes on top.
+MAML on the first work of `npcmeta bench inner-loop`: 64-256-256-16, relu, ten examples, five steps of plain SGD, and
+the adapted weights of every task written out. Processor time of one thread, in turns, medians. The floor counts the
+large products of the steps alone; writing the weights out comes on top.
 """
 
 from __future__ import annotations

@@ -24,9 +24,7 @@ STEPS_FROM_DATA = ("finetune",)
 """Learners whose number of inner steps grows with the examples: a graph has a fixed number of them."""
 
 
-def adapt_model(
-    archetype: Archetype, recorded: Examples | None = None, examples: int | None = None
-) -> onnx.ModelProto:
+def adapt_model(archetype: Archetype, recorded: Examples | None = None, examples: int | None = None) -> onnx.ModelProto:
     """The adapt graph of an archetype, checked against torch.
 
     Inputs: `observation` [n, s, O] float32, `continuous_actions` [n, s, C] float32 (if C > 0), `discrete_actions`
@@ -55,9 +53,7 @@ def adapt_model(
         return _model(archetype, recorded, examples, torch.float64)
 
 
-def _model(
-    archetype: Archetype, recorded: Examples | None, examples: int, arithmetic: torch.dtype
-) -> onnx.ModelProto:
+def _model(archetype: Archetype, recorded: Examples | None, examples: int, arithmetic: torch.dtype) -> onnx.ModelProto:
     """The graph with an inner loop of this arithmetic, compared with torch's of the same; inputs stay float32."""
     learner = build_learner(archetype)
     meta, keys = _converted(archetype.meta, arithmetic), (*learner.acting, *learner.memory)

@@ -36,3 +36,5 @@ MAX_REQUEST_ID = 100
 """characters in a request_id"""
 MAX_SEED = (1 << 63) - 1
 """an NPC's seed"""
+MAX_GAMES = 256
+"""games with ML-Agents that are connected at a time"""

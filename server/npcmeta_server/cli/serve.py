@@ -40,7 +40,7 @@ def serve(
     otlp_endpoint: str = "",
     mlagents_port: int | None = None,
     mlagents_behaviors: tuple[str, ...] = (),
-    mlagents_sampled: bool = True,
+    mlagents_likeliest: bool = False,
 ) -> None:
     """Serve archetypes: create NPCs, adapt them while they act, decide for thousands of them per frame.
 
@@ -68,14 +68,14 @@ def serve(
             started with (--mlagents-port). Not offered unless given.
         mlagents_behaviors: NAME=ARCHETYPE for each behaviour that is driven by another archetype than its namesake;
             NAME= lets its agents stand still.
-        mlagents_sampled: Agents draw their actions; otherwise they take the most likely one.
+        mlagents_likeliest: Agents take the most likely action instead of drawing one.
     """
     logs.configure(log_format, log_level)
     for option, value in (("--port", port), ("--http-port", http_port), ("--mlagents-port", mlagents_port or 0)):
         if not 0 <= value <= 65535:
             raise ValueError(f"{option} is {value}, expected 0 (any that is free) to 65535")
     named = behaviors(mlagents_behaviors)
-    mlagents = None if mlagents_port is None else MlAgents(mlagents_port, named, mlagents_sampled)
+    mlagents = None if mlagents_port is None else MlAgents(mlagents_port, named, not mlagents_likeliest)
     settings = Settings(
         archetypes, store, host, port, http_port, bank_mebibytes << 20, max_calls=max_calls, max_npcs=max_npcs,
         tls=_tls(tls_certificate, tls_key, tls_client_ca), tokens=tokens, insecure=insecure, origins=cors_origins,
