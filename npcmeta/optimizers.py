@@ -1,4 +1,4 @@
-"""Optimizers of the outer loop: AdamW for everything, or Muon for matrices and AdamW for the rest."""
+"""Optimizers of the outer loop: AdamW for everything, or Muon or SOAP for what they can move and AdamW for the rest."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from torch import Tensor
 
 from npcmeta.types import Params
 
-Optimizer = Literal["adamw", "muon"]
+Optimizer = Literal["adamw", "muon", "soap"]
 MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
+SECOND_MOMENT, TURNING = 0.99, 10
+"""SOAP's decay of everything squared, and after how many steps it turns its bases."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -56,13 +58,66 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     return x if matrix.shape[0] <= matrix.shape[1] else x.T
 
 
+class Soap(torch.optim.Optimizer):
+    """Adam in the directions that the gradients of each matrix themselves have (SOAP, Vyas et al. 2024, algorithm 3).
+
+    It gets down badly scaled valleys where Adam creeps, for a few products and now and then two QR decompositions of
+    the sizes of the matrix, so it is for small networks. A vector is a matrix of one row.
+    """
+
+    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float) -> None:
+        """Takes matrices and vectors."""
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Moves everything that has a gradient; the first one only says where the bases begin."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                gradient = torch.atleast_2d(weight.grad)
+                state = self.state[weight]
+                if state:
+                    direction = _soap_direction(state, gradient)
+                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                    weight.add_(direction.view_as(weight), alpha=-group["lr"])
+                else:
+                    state |= _soap_state(gradient)
+
+
+def _soap_state(gradient: Tensor) -> Params:
+    rows, columns = gradient @ gradient.T, gradient.T @ gradient
+    return {
+        "step": torch.zeros(()), "momentum": torch.zeros_like(gradient), "square": torch.zeros_like(gradient),
+        "rows": rows, "columns": columns,
+        "row_basis": torch.linalg.eigh(rows)[1], "column_basis": torch.linalg.eigh(columns)[1],
+    }  # fmt: skip
+
+
+def _soap_direction(state: Params, gradient: Tensor) -> Tensor:
+    """Brings the state up to date with a gradient, and says which way to go."""
+    left, right = state["row_basis"], state["column_basis"]
+    step = int(state["step"].add_(1))
+    momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM) / (1 - MOMENTUM**step)
+    square = state["square"].lerp_((left.T @ gradient @ right).square(), 1 - SECOND_MOMENT)
+    scale = (square / (1 - SECOND_MOMENT**step)).sqrt() + 1e-8
+    state["rows"].lerp_(gradient @ gradient.T, 1 - SECOND_MOMENT)
+    state["columns"].lerp_(gradient.T @ gradient, 1 - SECOND_MOMENT)
+    if step % TURNING == 0:  # one step of a power iteration towards the eigenvectors
+        state["row_basis"] = torch.linalg.qr(state["rows"] @ left)[0]
+        state["column_basis"] = torch.linalg.qr(state["columns"] @ right)[0]
+    return left @ ((left.T @ momentum @ right) / scale) @ right.T
+
+
 def build_optimizers(kind: Optimizer, meta: Params, rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
     """The optimizers that together move all meta-parameters."""
-    matrices = [value for value in meta.values() if value.dim() == 2 and kind == "muon"]
-    others = [value for value in meta.values() if value.dim() != 2 or kind == "adamw"]
+    dimensions = {"adamw": (), "muon": (2,), "soap": (1, 2)}[kind]
+    chosen = [value for value in meta.values() if value.dim() in dimensions]
+    others = [value for value in meta.values() if value.dim() not in dimensions]
     optimizers: list[torch.optim.Optimizer] = []
-    if matrices:
-        optimizers.append(Muon(matrices, rate, weight_decay))
+    if chosen:
+        optimizers.append({"muon": Muon, "soap": Soap}[kind](chosen, rate, weight_decay))
     if others:
         optimizers.append(torch.optim.AdamW(others, lr=rate, weight_decay=weight_decay))
     return optimizers

@@ -35,7 +35,7 @@ class OuterSettings:
     meta_batch: int = 16
     """Tasks per outer step."""
     optimizer: Optimizer = "adamw"
-    """adamw, or muon: fewer steps, of which each costs a little more."""
+    """adamw; muon: fewer steps, of which each costs a little more; or soap: fewer still, for small networks."""
     rate: float = 2e-3
     """Step size; it falls linearly to zero over the second half."""
     weight_decay: float = 0.05

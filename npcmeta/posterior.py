@@ -3,12 +3,15 @@
 A character is a matrix V [D, P]; its head parameters are f(x) + u(x) * z(x) V, with the average policy's f, learned
 features z of the observation [D], the head's units u (a mean changes in standard deviations), and a prior N(0, I) on V.
 For continuous actions this is ALPaCA (Harrison et al. 2018), a closed form; discrete ones take fixed steps down a
-quadratic bound of their NLL (Boehning 1992), so that no step makes the fit worse. Only matrix products are used and no
-autograd: all of it exports.
+quadratic bound of their NLL (Boehning 1992), so that no step makes the fit worse. No autograd, and nothing but matrix
+products but for one inverse, which can be made of them: all of it exports.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +19,10 @@ from torch import Tensor
 
 from npcmeta.types import Examples, Head
 
-INVERSE_STEPS = 20
+INVERSE_STEPS = 24
+STEP_LENGTH = 1.5
+"""Of steps for choices: the bound is loose, and any length below 2 goes down it."""
+_PRODUCTS_ALONE = ContextVar("products_alone", default=False)
 
 
 class Evidence(NamedTuple):
@@ -54,10 +60,12 @@ def fit(
     precision = earlier.precision + _curvature(head, average, features, examples)
     covariance = inverse(temper.unsqueeze(-1) * precision + identity(features.shape[-1], features))
     unit, v = head.unit(average), torch.zeros_like(earlier.pull)
+    choices = int(examples.action_mask.shape[-1])
+    length = v.new_tensor([1.0] * (head.num_params - choices) + [STEP_LENGTH] * choices)
     for _ in range(steps):
         gradient = _slope(head, average, _narrow(features, v) * unit, examples) * unit * weight
         slope = _narrow(features.transpose(-1, -2), gradient) + _apply(head, earlier.precision, v) - earlier.pull
-        v = v - _apply(head, covariance, temper * slope + v)
+        v = v - length * _apply(head, covariance, temper * slope + v)
     pull = _apply(head, precision, v) + v / temper.clamp_min(1e-12)
     return v, Evidence(precision, pull), covariance
 
@@ -107,12 +115,23 @@ def examples_until_next_tenth(known_now: float, examples: float) -> tuple[float,
 
 
 def inverse(matrix: Tensor) -> Tensor:
-    """Inverse of symmetric matrices I + H [.., D, D] with H >= 0, by Newton-Schulz iterations (matrix products alone).
+    """Inverse of symmetric matrices I + H [.., D, D] with H >= 0.
 
-    Converges from any multiple of I below 2 / (largest eigenvalue), in the end quadratically: 20 steps reach the
-    rounding of the number format while the largest row sum of |H| is below a hundred thousand.
+    By a factorisation; inside of `products_alone`, and for matrices that are too stiff for it, by Newton-Schulz
+    iterations. Those converge from any multiple of I below 2 / (largest eigenvalue), in the end quadratically: 24 steps
+    reach the rounding of the number format while the largest row sum of |H| is below a million.
     """
-    return _Inverse.apply(matrix) if matrix.requires_grad else _newton_schulz(matrix)
+    return _newton_schulz(matrix) if _PRODUCTS_ALONE.get() else _Inverse.apply(matrix)
+
+
+@contextlib.contextmanager
+def products_alone() -> Iterator[None]:
+    """Inside, an inverse is a fixed number of matrix products: five times as slow, but all engines have them."""
+    before = _PRODUCTS_ALONE.set(True)
+    try:
+        yield
+    finally:
+        _PRODUCTS_ALONE.reset(before)
 
 
 def identity(size: int, like: Tensor) -> Tensor:
@@ -131,11 +150,17 @@ def _newton_schulz(matrix: Tensor) -> Tensor:
 
 
 class _Inverse(torch.autograd.Function):
-    """For training: a factorisation, and a backward pass that needs nothing but the result."""
+    """A factorisation, and a backward pass that needs nothing but the result."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
-        x = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+        root, info = torch.linalg.cholesky_ex(matrix)
+        if info.any():
+            failed = (info > 0)[..., None, None]
+            found = torch.cholesky_inverse(torch.where(failed, identity(matrix.shape[-1], matrix), root))
+            x = torch.where(failed, _newton_schulz(matrix), found)
+        else:
+            x = torch.cholesky_inverse(root)
         ctx.save_for_backward(x)
         return x
 

@@ -1,6 +1,6 @@
 """Hierarchical Bayes on learned features: the average policy, and a posterior of how a character differs from it.
 
-The default. Adapting is a closed form (or six fixed steps down a bound), so it takes a millisecond, and it moves a
+The default. Adapting is a closed form (or a few fixed steps down a bound), so it takes a millisecond, and it moves a
 character only as far as its examples are evidence: without any, it is the average policy itself.
 """
 
@@ -51,7 +51,7 @@ class BayesSettings:
     prior_examples: float = 10.0
     """How many examples the average character counts for: K of them move it by K / (K + prior_examples) of what they
     say, however well they agree."""
-    inner_steps: int = 6
+    inner_steps: int = 4
     """Steps of the inner loop, M."""
     tempering: float = 0.2
     """What an example counts for: play is autocorrelated, so it says less than it seems to. Without a context it is

@@ -2,6 +2,8 @@
 
 MAX_MESSAGE_BYTES = 64 << 20
 """bytes in a message, once it is unpacked"""
+BODY_SECONDS = 60
+"""seconds that a request over HTTP takes to come, unless it is a stream"""
 MAX_CALLS = 10_000
 """calls and streams under way at a time (`--max-calls`)"""
 MAX_NPCS = 10_000_000
@@ -34,3 +36,5 @@ MAX_REQUEST_ID = 100
 """characters in a request_id"""
 MAX_SEED = (1 << 63) - 1
 """an NPC's seed"""
+MAX_GAMES = 256
+"""games with ML-Agents that are connected at a time"""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from npcmeta_server import catalog, metrics
-from npcmeta_server.access import tls
+from npcmeta_server.access import tls, tracing
 from npcmeta_server.access.gate import Gate
 from npcmeta_server.access.tls import TlsFiles
 from npcmeta_server.access.tokens import TokenFile
@@ -61,6 +61,7 @@ class Settings(NamedTuple):
     drain_seconds: float = 0.0  # between saying that it will stop and stopping
     grace_seconds: float = 5.0  # for calls under way, once it stops
     mlagents: MlAgents | None = None
+    otlp_endpoint: str = ""  # where spans go; empty: none are made
 
 
 class Running(NamedTuple):
@@ -85,12 +86,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         OSError: If a port cannot be had.
     """
     tls.check_exposure(settings.host, settings.tls is not None, settings.tokens is not None, settings.insecure)
-    gate = Gate(TokenFile(settings.tokens) if settings.tokens else None, settings.max_calls)
+    tokens = TokenFile(settings.tokens) if settings.tokens else None
     grpc_tls = tls.grpc_credentials(settings.tls) if settings.tls else None
     http_tls = tls.http_context(settings.tls) if settings.tls else None
     torch.set_num_threads(1)
     stopping, storage = asyncio.Event(), OwnerThread("store")
     async with contextlib.AsyncExitStack() as cleanup:
+        gate = Gate(tokens, settings.max_calls, _spans(cleanup, settings.otlp_endpoint))
         found = catalog.load(settings.archetypes)
         store = await storage.run(Store, settings.store, settings.max_npcs)
         cleanup.callback(storage.close)
@@ -142,6 +144,15 @@ async def _offer_mlagents(
     await port.start()
     cleanup.push_async_callback(port.stop, settings.grace_seconds)
     return f"localhost:{port.port}"
+
+
+def _spans(cleanup: contextlib.AsyncExitStack, endpoint: str) -> tracing.Begin | None:
+    """Lets calls be traced, until the end, if there is somewhere to send their spans."""
+    if not endpoint:
+        return None
+    begin, finish = tracing.exporting(endpoint)
+    cleanup.callback(finish)
+    return begin
 
 
 def _watch(cleanup: contextlib.AsyncExitStack, found: Catalog, roster: Roster, store: Store) -> None:

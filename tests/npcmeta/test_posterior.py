@@ -1,5 +1,6 @@
 """The posterior against definitions that are written down independently of it."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -96,8 +97,19 @@ def test_inverse_is_one(size: int, log_condition: float, seed: int) -> None:
     grown = basis * torch.logspace(-3, log_condition, size, dtype=torch.float64) @ basis.T
     matrix = torch.eye(size, dtype=torch.float64) + (grown + grown.T) / 2
     expected = torch.linalg.inv(matrix)
-    torch.testing.assert_close(posterior.inverse(matrix), expected, rtol=1e-8, atol=1e-10)
-    torch.testing.assert_close(posterior.inverse(matrix.float()).double(), expected, rtol=1e-3, atol=1e-4)
+    for way in (contextlib.nullcontext, posterior.products_alone):
+        with way():
+            torch.testing.assert_close(posterior.inverse(matrix), expected, rtol=1e-8, atol=1e-10)
+            torch.testing.assert_close(posterior.inverse(matrix.float()).double(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_an_inverse_that_cannot_be_factorised_is_finite_and_leaves_the_others_alone() -> None:
+    stiff = torch.eye(8) + 1e9 * torch.ones(8, 8)  # rounding leaves nothing of the identity
+    easy = 3 * torch.eye(8)
+    found = posterior.inverse(torch.stack([stiff, easy]))
+    assert torch.linalg.cholesky_ex(stiff).info > 0
+    assert found.isfinite().all()
+    torch.testing.assert_close(found[1], torch.eye(8) / 3)
 
 
 def test_inverse_has_its_gradient() -> None:

@@ -32,7 +32,7 @@ class Trainer(NamedTuple):
 @pytest.fixture(scope="module")
 def trainer(archetype_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
     folder, port = tmp_path_factory.mktemp("trainer"), str(host.free_port())
-    more = ["--mlagents-port", port, "--no-mlagents-sampled", "--mlagents-behaviors", "Old Scout=scout", "Rock="]
+    more = ["--mlagents-port", port, "--mlagents-likeliest", "--mlagents-behaviors", "Old Scout=scout", "Rock="]
     with (
         host.server(archetype_folder, folder / "npcs.db", folder / "log", more) as address,
         grpc.insecure_channel(address.grpc) as channel,

@@ -1,6 +1,7 @@
 """What whoever runs a server sees: metrics, health, and a stop that nobody has to fear."""
 
 import io
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
 
 from npcmeta_server.cli import top
+from npcmeta_server.ports import connect_app
 from npcmeta_server.serving import Settings
 from tests import toys
 from tests.server.client import Client, Stream, cast, clip, group, observations, part, refusal, tick
@@ -80,6 +82,19 @@ def test_a_full_store_and_a_full_server_say_so(watched: Served) -> None:
         assert refusal(caught.value)[:2] == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
         for stream in streams:
             stream.call.cancel()
+
+
+def test_a_client_that_does_not_get_its_request_over_holds_no_place(
+    watched: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect_app, "BODY_SECONDS", 0.5)
+    name, _, port = watched.http.removeprefix("http://").partition(":")
+    head = f"POST /npcmeta.v1.NpcService/GetNpc HTTP/1.1\r\nhost: {name}\r\ncontent-type: application/json\r\n"
+    with socket.create_connection((name, int(port)), timeout=60) as slow:
+        slow.sendall(f"{head}content-length: 100\r\n\r\n{{".encode())
+        answer = slow.recv(1 << 16)
+        assert b"canceled" in answer
+        assert top.read(watched.http, "").total("npcmeta_calls_under_way") == 1  # the one that asks
 
 
 def test_a_stop_is_announced_and_those_who_notice_lose_nothing(archetype_folder: Path, tmp_path: Path) -> None:

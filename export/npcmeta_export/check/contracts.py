@@ -72,6 +72,11 @@ CONTRACTS: dict[str, Contract] = {
         ),
         (Port("adapted.*", (FLOAT,), ("n", "..."), needed=True),),
     ),
+    "begin": Contract(
+        "npcmeta's device loop",
+        (Port("noise", (FLOAT,), ("n", "Z"), needed=True),),
+        (Port("state.*", (FLOAT,), ("n", "..."), needed=True),),
+    ),
     "ort": Contract(
         "ONNX Runtime",
         ONE_NPC,
@@ -105,7 +110,21 @@ CONTRACTS: dict[str, Contract] = {
             Port("recurrent_out", (FLOAT,), ("n", "1", "memory")),
         ),
     ),
-    "sentis": Contract("Unity Sentis", ONE_NPC, ACTIONS, names_bind=False),
+    "sentis": Contract(
+        "Unity Sentis",
+        (
+            OBSERVATION,
+            Port("action_mask", (FLOAT, INT32, BOOL), ("n", "W")),
+            NOISE,
+            Port("state.*", (FLOAT,), ("n", "...")),
+        ),
+        (
+            Port("continuous_actions", (FLOAT,), ("n", "C")),
+            Port("discrete_actions", (INT32, INT64), ("n", "B")),
+            Port("head_params", (FLOAT,), ("n", "P")),
+        ),
+        names_bind=False,
+    ),
     "godot": Contract(
         "Godot RL Agents",
         (Port("obs", (FLOAT,), ("n", "O"), needed=True), Port("state_ins", (FLOAT,), ("n",), needed=True)),

@@ -47,6 +47,7 @@ class Field(NamedTuple):
     name: str
     kind: str  # varint, fixed64, fixed32, text, bytes or message
     signed: bool
+    repeated: bool
     message: Descriptor | None
 
 
@@ -82,7 +83,11 @@ def decode(data: Sequence[int], descriptor: Any) -> Fields:
 def _schema(descriptor: Descriptor) -> dict[int, Field]:
     return {
         number: Field(
-            field.name, KINDS.get(field.type, "varint"), field.type != FieldDescriptor.TYPE_UINT64, field.message_type
+            field.name,
+            KINDS.get(field.type, "varint"),
+            field.type != FieldDescriptor.TYPE_UINT64,
+            field.is_repeated,
+            field.message_type,
         )
         for number, field in descriptor.fields_by_number.items()
     }
@@ -109,6 +114,9 @@ class _Decoder:
             start, stop, at = self.extent(at, end, wire_type)
             if field is None or field.name in UNREAD:
                 continue
+            if field.message is not None and not field.repeated and field.name in found:
+                # Other readers merge the two, and would see another model than the checks do.
+                raise WireError(f"it holds the field {field.name} twice, at byte {start:,}")
             value = self.value(field, wire_type, start, stop, depth)
             found.setdefault(field.name, []).append(value)
         return found
@@ -129,7 +137,7 @@ class _Decoder:
         return at, stop, stop
 
     def value(self, field: Field, wire_type: int, start: int, stop: int, depth: int) -> Any:
-        if wire_type == 2 and field.kind in ("varint", "fixed32", "fixed64", "bytes"):
+        if wire_type == 2 and (field.kind == "bytes" or (field.repeated and field.kind not in ("text", "message"))):
             return self.payload(start, stop)
         if WIRE_TYPES[field.kind] != wire_type:
             raise WireError(f"the field {field.name} at byte {start:,} is damaged")

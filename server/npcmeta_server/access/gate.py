@@ -14,6 +14,7 @@ from npcmeta_server import metrics
 from npcmeta_server.access import roles
 from npcmeta_server.access.quotas import Meter
 from npcmeta_server.access.tokens import Token, TokenFile
+from npcmeta_server.access.tracing import Begin, Span
 from npcmeta_server.errors import ServiceError
 
 log = logging.getLogger(__name__)
@@ -28,11 +29,13 @@ current: ContextVar[Call | None] = ContextVar("current", default=None)
 class Call:
     """A call that was let in. It counts as under way inside its `with`."""
 
-    def __init__(self, gate: Gate, path: str, request_id: str, meter: Meter | None) -> None:
+    def __init__(self, gate: Gate, path: str, headers: Mapping[str, str], meter: Meter | None) -> None:
         """Made by `Gate.admit`."""
-        self.path, self.request_id = path, request_id
+        given = headers.get(REQUEST_ID_HEADER, "")
+        self.path, self.request_id = path, given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         self.reason = ""  # of the error that ended it
-        self._gate, self._meter, self._began = gate, meter, time.monotonic()
+        self._gate, self._meter, self._headers, self._began = gate, meter, headers, time.monotonic()
+        self._span: Span | None = None
 
     @property
     def token(self) -> str:
@@ -47,10 +50,15 @@ class Call:
     def begin(self) -> None:
         """Takes a place; TOO_MANY_CALLS or QUOTA_EXCEEDED if there is none."""
         self._gate.begin(self._meter)
+        if self._gate.begin_span:
+            facts = {"request_id": self.request_id, "token": self.token}
+            self._span = self._gate.begin_span(self.path, self._headers, facts)
 
     def end(self) -> None:
         """Gives the place back, and says how the call ended."""
         self._gate.end(self._meter)
+        if self._span:
+            self._span.end(self.reason)
         metrics.CALLS_ENDED.labels(self.path, self.reason).inc()
         level = logging.INFO if self.reason else logging.DEBUG
         if log.isEnabledFor(level):
@@ -66,15 +74,17 @@ class Call:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, ServiceError):
+            self.reason = error.reason
         self.end()
 
 
 class Gate:
     """Knows the tokens and what is under way. Without a token file everybody may do everything."""
 
-    def __init__(self, tokens: TokenFile | None, max_calls: int) -> None:
-        """Lets in at most `max_calls` at a time."""
-        self._tokens, self._max_calls = tokens, max_calls
+    def __init__(self, tokens: TokenFile | None, max_calls: int, begin_span: Begin | None = None) -> None:
+        """Lets in at most `max_calls` at a time; `begin_span` is told of each."""
+        self._tokens, self._max_calls, self.begin_span = tokens, max_calls, begin_span
         self._meters: dict[str, Meter] = {}
         self.calls = 0
 
@@ -83,7 +93,7 @@ class Gate:
 
         Args:
             path: /package.Service/Method.
-            headers: By name in lower case; `authorization` and `x-request-id` are looked at.
+            headers: By name in lower case; `authorization`, `x-request-id` and `traceparent` are looked at.
 
         Raises:
             ServiceError: INVALID_TOKEN or ROLE_NEEDED.
@@ -97,10 +107,8 @@ class Gate:
             raise
 
     def _admit(self, path: str, headers: Mapping[str, str]) -> Call:
-        given = headers.get(REQUEST_ID_HEADER, "")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         if self._tokens is None or not roles.needed(path):
-            return Call(self, path, request_id, None)
+            return Call(self, path, headers, None)
         token = self._shown(self._tokens, headers.get("authorization", ""))
         if not roles.covers(token.role, path):
             raise ServiceError(
@@ -110,7 +118,7 @@ class Gate:
                 role=token.role,
                 needed=roles.needed(path),
             )
-        return Call(self, path, request_id, self._meter(token))
+        return Call(self, path, headers, self._meter(token))
 
     def begin(self, meter: Meter | None) -> None:
         """Counts a call that begins."""

@@ -24,7 +24,8 @@ from npcmeta.archetype import (
 )
 from npcmeta.evaluate import support_nll
 from npcmeta.types import Action, Examples, Params
-from npcmeta_export.npc import npc_model
+from npcmeta_export.ort import ORT
+from npcmeta_export.template import Template, fill, make_template
 from npcmeta_server import logs
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Exported, ExportJob, Failed, Job, Progressed
 from npcmeta_server.clips import Clip, to_examples
@@ -58,10 +59,11 @@ def work(connection: Connection, files: Mapping[str, bytes]) -> None:
     torch.set_num_threads(1)
     logs.configure_as_told()
     archetypes = {name: archetype_from_bytes(data, source=name) for name, data in files.items()}
+    templates: dict[str, Template] = {}
     try:
         while True:
             for batch in batches(_waiting(connection)):
-                _answer(archetypes, batch, lambda number, answer: connection.send((number, answer)))
+                _answer(archetypes, templates, batch, lambda number, answer: connection.send((number, answer)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
@@ -139,11 +141,13 @@ def _fits(batch: Sequence[Numbered], entry: Numbered) -> bool:
     return longest * (len(batch) + 1) <= MAX_PADDED_EXAMPLES
 
 
-def _answer(archetypes: Mapping[str, Archetype], batch: Sequence[Numbered], tell: Tell) -> None:
+def _answer(
+    archetypes: Mapping[str, Archetype], templates: dict[str, Template], batch: Sequence[Numbered], tell: Tell
+) -> None:
     archetype = archetypes[batch[0].job.archetype]
     try:
         if isinstance(batch[0].job, ExportJob):
-            tell(batch[0].number, _export(archetype, batch[0].job))
+            tell(batch[0].number, _export(archetype, templates, batch[0].job))
         else:
             adapt(archetype, {entry.number: entry.job for entry in batch if isinstance(entry.job, AdaptJob)}, tell)
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -151,15 +155,17 @@ def _answer(archetypes: Mapping[str, Archetype], batch: Sequence[Numbered], tell
     except Exception:  # the process has to outlive whatever a job does
         if len(batch) > 1:  # only the job whose fault it was may fail
             for entry in batch:
-                _answer(archetypes, [entry], tell)
+                _answer(archetypes, templates, [entry], tell)
             return
         log.exception("a job for npcs/%s failed", batch[0].job.npc)
         tell(batch[0].number, Failed("INTERNAL", "the adaptation process failed; the server's log says more"))
 
 
-def _export(archetype: Archetype, job: ExportJob) -> Exported:
+def _export(archetype: Archetype, templates: dict[str, Template], job: ExportJob) -> Exported:
     npc = npc_from_bytes(job.data, archetype, source=f"npcs/{job.npc}")
-    return Exported(npc_model(archetype, npc).SerializeToString(deterministic=True))
+    if job.archetype not in templates:
+        templates[job.archetype] = make_template(archetype, ORT)
+    return Exported(fill(templates[job.archetype], npc))
 
 
 def _adapted(archetype: Archetype, job: AdaptJob, row: int, state: Params, nll: Tensor) -> Adapted | Failed:

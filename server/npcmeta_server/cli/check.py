@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -17,7 +17,7 @@ COLOURS = {"error": "red", "warning": "yellow"}
 
 def check(
     file: Annotated[Path, tyro.conf.Positional],
-    target: Literal["policy", "adapt", "ort", "mlagents", "sentis", "godot"],
+    target: str,
     json: Path | None = None,
 ) -> int:
     """Say what is wrong with an ONNX file, what the engine will make of it, and how to mend it.
@@ -26,8 +26,8 @@ def check(
 
     Args:
         file: The ONNX file, of whatever tool.
-        target: What is to take it: policy and adapt (npcmeta's own graphs), ort (ONNX Runtime, Unreal, web), mlagents
-            (Unity ML-Agents), sentis (Unity Sentis), godot (Godot RL Agents).
+        target: What is to take it: policy, adapt and begin (npcmeta's own graphs), ort (ONNX Runtime, Unreal, web),
+            mlagents (Unity ML-Agents), sentis (Unity Sentis), godot (Godot RL Agents).
         json: Where to write the findings as JSON.
     """
     report = check_file(file, target)

@@ -37,9 +37,10 @@ def serve(
     grace_seconds: float = 5.0,
     log_format: logs.Format = "text",
     log_level: logs.Level = "info",
+    otlp_endpoint: str = "",
     mlagents_port: int | None = None,
     mlagents_behaviors: tuple[str, ...] = (),
-    mlagents_sampled: bool = True,
+    mlagents_likeliest: bool = False,
 ) -> None:
     """Serve archetypes: create NPCs, adapt them while they act, decide for thousands of them per frame.
 
@@ -62,22 +63,23 @@ def serve(
         grace_seconds: How long calls under way may then take; a second signal ends the waiting.
         log_format: text for people, json for programs.
         log_level: The least that is logged; debug has every call.
+        otlp_endpoint: Where OpenTelemetry's spans go, for example http://127.0.0.1:4318/v1/traces; needs npcmeta[otel].
         mlagents_port: Where Unity games with ML-Agents find their trainer: 5004 for the Editor, or what a build was
             started with (--mlagents-port). Not offered unless given.
         mlagents_behaviors: NAME=ARCHETYPE for each behaviour that is driven by another archetype than its namesake;
             NAME= lets its agents stand still.
-        mlagents_sampled: Agents draw their actions; otherwise they take the most likely one.
+        mlagents_likeliest: Agents take the most likely action instead of drawing one.
     """
     logs.configure(log_format, log_level)
     for option, value in (("--port", port), ("--http-port", http_port), ("--mlagents-port", mlagents_port or 0)):
         if not 0 <= value <= 65535:
             raise ValueError(f"{option} is {value}, expected 0 (any that is free) to 65535")
     named = behaviors(mlagents_behaviors)
-    mlagents = None if mlagents_port is None else MlAgents(mlagents_port, named, mlagents_sampled)
+    mlagents = None if mlagents_port is None else MlAgents(mlagents_port, named, not mlagents_likeliest)
     settings = Settings(
         archetypes, store, host, port, http_port, bank_mebibytes << 20, max_calls=max_calls, max_npcs=max_npcs,
         tls=_tls(tls_certificate, tls_key, tls_client_ca), tokens=tokens, insecure=insecure, origins=cors_origins,
-        drain_seconds=drain_seconds, grace_seconds=grace_seconds, mlagents=mlagents,
+        drain_seconds=drain_seconds, grace_seconds=grace_seconds, mlagents=mlagents, otlp_endpoint=otlp_endpoint,
     )  # fmt: skip
     asyncio.run(_serve(settings))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -16,6 +17,7 @@ from connectrpc.errors import ConnectError
 from npcmeta_server.access.gate import Gate, current
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_connect, adapt_connect, archetypes_connect, assets_connect, npcs_connect
+from npcmeta_server.limits import BODY_SECONDS
 from npcmeta_server.ports.connect_gate import ConnectGate, as_connect
 from npcmeta_server.ports.surface import Method, Services, as_service_error, methods, not_a_message, unknown_method
 
@@ -40,11 +42,33 @@ def application(
         own = [method for method in methods(services) if method.service == name]
         answers: Any = SimpleNamespace(**{method.python_name: _handler(method) for method in own})
         app = build(answers, read_max_bytes=max_message_bytes, codecs=codecs, interceptors=(ConnectGate(gate),))
-        paths |= {f"/npcmeta.v1.{name}/{method.name}": app for method in own}
+        paths |= {f"/npcmeta.v1.{name}/{m.name}": app if m.takes_stream else _in_time(app) for m in own}
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             await paths.get(scope["path"], _not_found)(scope, receive, send)
+
+    return answer
+
+
+def _in_time(app: Application) -> Application:
+    """Gives up a client that does not get its request over, so that it does not hold a place."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        deadline: float | None = asyncio.get_running_loop().time() + BODY_SECONDS
+
+        async def received() -> Any:
+            nonlocal deadline
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                return {"type": "http.disconnect"}
+            if not message.get("more_body", False):
+                deadline = None  # it is there; what follows is the client's going away
+            return message
+
+        await app(scope, received, send)
 
     return answer
 

@@ -34,9 +34,14 @@ class ConnectGate:
 
     async def on_end(self, call: Call, ctx: RequestContext[Any, Any], error: Exception | None, /) -> None:
         """Gives the place back; gives an error of connectrpc's own its reason."""
+        too_large = isinstance(error, ConnectError) and error.code == Code.RESOURCE_EXHAUSTED and not error.details
+        if too_large:
+            call.reason = "TOO_MANY"
+        elif isinstance(error, ConnectError) and not call.reason:
+            call.reason = error.code.name
         call.end()
-        if isinstance(error, ConnectError) and error.code == Code.RESOURCE_EXHAUSTED and not error.details:
-            raise as_connect(ServiceError("TOO_MANY", f"{error.message}; send several")) from error
+        if too_large:
+            raise as_connect(ServiceError("TOO_MANY", f"{error}; send several")) from error
 
 
 def as_connect(error: ServiceError) -> ConnectError:

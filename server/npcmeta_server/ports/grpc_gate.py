@@ -32,7 +32,7 @@ class GrpcGate(grpc.aio.ServerInterceptor):
         if handler is None:
             return _refusing(unknown_method(path))
         try:
-            call = self._gate.admit(path, dict(handler_call_details.invocation_metadata))  # type: ignore[arg-type]
+            call = self._gate.admit(path, _headers(handler_call_details))
         except ServiceError as error:
             return _refusing(error)
         current.set(call)
@@ -83,6 +83,10 @@ def _within(call: Call, behaviour: Callable[..., Any], takes_stream: bool) -> Ca
             await abort_with(context, error)
 
     return stream if inspect.isasyncgenfunction(behaviour) else single
+
+
+def _headers(details: grpc.HandlerCallDetails) -> dict[str, str]:
+    return {key: value for key, value in details.invocation_metadata if isinstance(value, str)}
 
 
 def _size(request: Any) -> int:

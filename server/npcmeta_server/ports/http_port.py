@@ -53,10 +53,14 @@ class HttpPort:
         shown = {"/health": pages.health(lambda: self._serving), "/metrics": pages.metrics(gate)}
         app = application(services, max_message_bytes, gate, shown)
         config = uvicorn.Config(
-            _for_origins(app, origins), lifespan="off", access_log=False, log_level="warning", log_config=None,
+            _for_origins(app, origins),
+            lifespan="off",
+            access_log=False,
+            log_level="warning",
+            log_config=None,
             server_header=False,
             ssl_context_factory=(lambda *_: tls) if tls else None,
-        )  # fmt: skip
+        )
         self._server = _WithoutSignals(config)
         self._task: asyncio.Task[None] | None = None
 

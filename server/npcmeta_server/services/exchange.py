@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.mlagents import communicator_pb2
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
+from npcmeta_server.limits import MAX_GAMES
 from npcmeta_server.mlagents import agents, behaviors
 from npcmeta_server.mlagents.cast import Cast
 from npcmeta_server.ports.surface import peer
@@ -26,7 +27,6 @@ COMMUNICATION_VERSION = "1.5.0"
 TRAINER_VERSIONS = {1: "0.20.0", 2: "0.27.0"}
 LATEST_TRAINER = "1.1.0"
 """The trainer that a game of a package's major version takes; others it refuses, or warns of."""
-MAX_GAMES = 256
 IDLE_SECONDS = 600.0
 """A game that has said nothing for so long is gone, and its NPCs may give way; if it was only paused, it goes on."""
 

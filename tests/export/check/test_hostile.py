@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +26,18 @@ MEMORY = 200 << 20
 
 @contextmanager
 def little_memory() -> Iterator[None]:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = most_memory()
     yield
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10 < MEMORY
+    assert most_memory() - before < MEMORY
+
+
+def most_memory() -> int:
+    """Bytes that this process has held at most; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def varint(number: int) -> bytes:
@@ -154,8 +162,9 @@ def test_a_path_in_the_file_is_reported_and_not_followed(
     assert "was not followed" in report.findings[0].consequence
 
 
-def test_a_second_file_that_would_block_is_not_opened(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "weights.data")
+def test_a_second_file_beside_it_is_not_opened(tmp_path: Path) -> None:
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "weights.data")  # whoever opened it would wait for ever
 
     def change(model: onnx.ModelProto) -> None:
         model.graph.initializer[0].ClearField("raw_data")
@@ -164,6 +173,11 @@ def test_a_second_file_that_would_block_is_not_opened(tmp_path: Path) -> None:
 
     report = check_file(files.save(simple(), tmp_path, change), "ort")
     assert [finding.code for finding in report.findings] == ["second-file"]
+
+
+def test_two_graphs_are_not_one(tmp_path: Path) -> None:
+    content = simple().SerializeToString()
+    assert "the field graph twice" in only(check_file(write(tmp_path, content + content), "ort"))
 
 
 def nested(depth: int) -> bytes:
@@ -237,9 +251,8 @@ def test_what_is_no_onnx_file(tmp_path: Path, content: bytes) -> None:
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
     assert "folder or a device" in only(check_file(tmp_path, "ort"))
-    assert "folder or a device" in only(check_file(tmp_path / "pipe", "ort"))
+    assert "folder or a device" in only(check_file(Path(os.devnull), "ort"))
     assert "No such file" in only(check_file(tmp_path / "none.onnx", "ort"))
 
 

@@ -40,6 +40,7 @@ namespace Npcmeta.Samples.Headless
         private static void Run(Options options)
         {
             var client = new NpcmetaClient(options.Server);
+            client.Channel.Token = Environment.GetEnvironmentVariable("NPCMETA_TOKEN");
             Archetype archetype = Choose(client.ListArchetypes(), options);
             var character = new ScriptedCharacter(archetype.Spec, 7);
             Npc npc = client.CreateNpc(new CreateNpcRequest
