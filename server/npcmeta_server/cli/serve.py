@@ -75,21 +75,13 @@ def serve(
         if not 0 <= value <= 65535:
             raise ValueError(f"{option} is {value}, expected 0 (any that is free) to 65535")
     named = behaviors(mlagents_behaviors)
+    mlagents = None if mlagents_port is None else MlAgents(mlagents_port, named, not mlagents_likeliest)
     settings = Settings(
         archetypes, store, host, port, http_port, bank_mebibytes << 20, max_calls=max_calls, max_npcs=max_npcs,
         tls=_tls(tls_certificate, tls_key, tls_client_ca), tokens=tokens, insecure=insecure, origins=cors_origins,
-        drain_seconds=drain_seconds, grace_seconds=grace_seconds, otlp_endpoint=otlp_endpoint,
-        mlagents=None if mlagents_port is None else MlAgents(mlagents_port, named, not mlagents_likeliest),
+        drain_seconds=drain_seconds, grace_seconds=grace_seconds, mlagents=mlagents, otlp_endpoint=otlp_endpoint,
     )  # fmt: skip
     asyncio.run(_serve(settings))
-
-
-def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
-    if certificate is None and key is None and client_ca is None:
-        return None
-    if certificate is None or key is None:
-        raise ValueError("TLS takes both --tls-certificate and --tls-key")
-    return TlsFiles(certificate, key, client_ca)
 
 
 def behaviors(said: tuple[str, ...]) -> dict[str, str]:
@@ -101,6 +93,14 @@ def behaviors(said: tuple[str, ...]) -> dict[str, str]:
             raise ValueError(f'--mlagents-behaviors has "{entry}", expected NAME=ARCHETYPE, or NAME= for nobody')
         named[name] = archetype
     return named
+
+
+def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
+    if certificate is None and key is None and client_ca is None:
+        return None
+    if certificate is None or key is None:
+        raise ValueError("TLS takes both --tls-certificate and --tls-key")
+    return TlsFiles(certificate, key, client_ca)
 
 
 async def _serve(settings: Settings) -> None:
