@@ -109,7 +109,7 @@ CONTENDERS: dict[str, Contender] = {
             inner_clip=0.0,
             unadapted_share=0.0,
         ),
-        dataclasses.replace(ADAPTING, meta_steps=1500),
+        ADAPTING,
         apart=True,
     ),
 }

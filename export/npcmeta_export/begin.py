@@ -35,13 +35,13 @@ def begin_model(archetype: Archetype) -> onnx.ModelProto:
         rows = 0.0 * noise[:, 0]  # a state that the noise does not change has a row for each NPC all the same
         return {f"state.{key}": begun[key] + rows.reshape(-1, *[1] * (begun[key].dim() - 1)) for key in keys}
 
-    model = graph.trace(begin, _example(archetype, TRACED_ROWS), [f"state.{key}" for key in keys])
+    model = graph.checked(graph.trace(begin, _example(archetype, TRACED_ROWS), [f"state.{key}" for key in keys]))
     foreign = sorted({node.op_type for node in model.graph.node} - SENTIS_2_1)
     assert not foreign, f"begin is traced into operators that engines do not have: {foreign}"
     graph.checked(model)
     graph.describe(model, archetype, "begin")
     graph.add_facts(model, {"source_digest": archetype.revision})
-    session = load_session(model.SerializeToString())
+    session = load_session(graph.to_bytes(model))
     for rows in parity.BATCHES:
         inputs = _example(archetype, rows)
         with torch.no_grad():

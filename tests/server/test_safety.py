@@ -24,6 +24,7 @@ from npcmeta_server.gen.open_inference import inference_pb2
 from npcmeta_server.serving import Settings
 from tests.server.client import Client, Stream, cast, refusal
 from tests.server.in_thread import served
+from tests.server.test_http import frames
 
 LIST = "/npcmeta.v1.ArchetypeService/ListArchetypes"
 DELETE = "/npcmeta.v1.NpcService/DeleteNpc"
@@ -128,9 +129,8 @@ def connect_outcome(secured: Secured, path: str, name: str) -> tuple[str, str]:
 
 def grpc_web_outcome(secured: Secured, path: str, name: str) -> tuple[str, str]:
     answer = secured.post(path, name, "application/grpc-web+proto", b"\0" + struct.pack(">I", 0))
-    text = answer.content.partition(b"\x80")[2][4:].decode() + "".join(
-        f"{k}:{v}\r\n" for k, v in answer.headers.items()
-    )
+    text = "".join(part.decode() for flag, part in frames(answer.content) if flag & 0x80)
+    text += "".join(f"{key}:{value}\r\n" for key, value in answer.headers.items())  # if there is nothing but an error
     found = dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
     code = next(code.name for code in grpc.StatusCode if code.value[0] == int(found["grpc-status"]))
     if code == "OK":

@@ -45,7 +45,7 @@ def play(addresses: Mapping[str, str], openings: Mapping[str, bytes], connection
 async def _play(addresses: Mapping[str, str], openings: Mapping[str, bytes], connection: Connection) -> None:
     streams = {}
     for name, address in addresses.items():
-        streams[name] = grpc.aio.insecure_channel(address, options=OPTIONS).stream_stream(ACT)()
+        streams[name] = grpc.aio.insecure_channel(address, options=OPTIONS).stream_stream(ACT)()  # type: ignore[call-arg]
         if name in openings:
             await streams[name].write(openings[name])
             await streams[name].read()
@@ -89,7 +89,7 @@ async def _teach(address: str, echo: str, connection: Connection) -> None:
     adapt = grpc.aio.insecure_channel(address, options=OPTIONS).unary_stream(
         ADAPT, adapt_pb2.AdaptOnceRequest.SerializeToString, adapt_pb2.AdaptResponse.FromString
     )
-    same = grpc.aio.insecure_channel(echo, options=OPTIONS).unary_unary(ECHO)
+    same = grpc.aio.insecure_channel(echo, options=OPTIONS).unary_unary(ECHO)  # type: ignore[call-arg]
     connection.send("ready")
     while True:
         kind, first, clients, amount = connection.recv()
