@@ -90,8 +90,8 @@ def _soap_state(gradient: Tensor) -> Params:
     rows, columns = gradient @ gradient.T, gradient.T @ gradient
     return {
         "step": torch.zeros(()), "momentum": torch.zeros_like(gradient), "square": torch.zeros_like(gradient),
-        "rows": rows, "columns": columns,
-        "row_basis": torch.linalg.eigh(rows)[1], "column_basis": torch.linalg.eigh(columns)[1],
+        "rows": rows, "row_basis": torch.linalg.eigh(rows)[1].contiguous(),
+        "columns": columns, "column_basis": torch.linalg.eigh(columns)[1].contiguous(),
     }  # fmt: skip
 
 
@@ -104,9 +104,11 @@ def _soap_direction(state: Params, gradient: Tensor) -> Tensor:
     scale = (square / (1 - SECOND_MOMENT**step)).sqrt() + 1e-8
     state["rows"].lerp_(gradient @ gradient.T, 1 - SECOND_MOMENT)
     state["columns"].lerp_(gradient.T @ gradient, 1 - SECOND_MOMENT)
-    if step % TURNING == 0:  # one step of a power iteration towards the eigenvectors
-        state["row_basis"] = torch.linalg.qr(state["rows"] @ left)[0]
-        state["column_basis"] = torch.linalg.qr(state["columns"] @ right)[0]
+    if step % TURNING == 0:
+        # One step of a power iteration towards the eigenvectors; laid out as a checkpoint gives them back, since
+        # products of differently laid out matrices differ in their last bits.
+        state["row_basis"] = torch.linalg.qr(state["rows"] @ left)[0].contiguous()
+        state["column_basis"] = torch.linalg.qr(state["columns"] @ right)[0].contiguous()
     return left @ ((left.T @ momentum @ right) / scale) @ right.T
 
 
