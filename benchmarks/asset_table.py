@@ -3,7 +3,8 @@
 OMP_NUM_THREADS=1 python benchmarks/asset_table.py --out DIR [--learners bayes,maml] [--write-docs docs/assets.md]
 
 Each combination is an untrained archetype with small layers. `export` compares the graph with torch before it writes
-it; here the file is then held against its engine's contract (`npcmeta check`), loaded and run. An interrupted run goes on where it was.
+it; here the file is then held against its engine's contract (`npcmeta check`), loaded and run. An interrupted run goes
+on where it was.
 """
 
 from __future__ import annotations
