@@ -4,9 +4,10 @@ OMP_NUM_THREADS=1 python benchmarks/export_speed.py [--learners maml,bayes,cnp] 
 
 Processor time of this thread, in turns, medians. "fill" is what a server does for an NPC: the state goes into the
 template, and the file is read again and compared with the template to the bit; as with torch.onnx.export, the file
-stays in memory. "fill and write" also writes it to disk, at once or not at all. "verify" comes on top in `npcmeta export
---npc`: onnxruntime against torch with this NPC's state, on 1 and 257 rows. The policy has mixed actions (two continuous, a
-branch of five) and hidden layers of 128 and 128. torch has two exporters; the quicker one (TorchScript's) is the measure.
+stays in memory. "fill and write" also writes it to disk, at once or not at all. "verify" comes on top in
+`npcmeta export --npc`: onnxruntime against torch with this NPC's state, on 1 and 257 rows. The policy has mixed
+actions (two continuous, a branch of five) and hidden layers of 128 and 128. torch has two exporters; the quicker one
+(TorchScript's) is the measure.
 """
 
 from __future__ import annotations
