@@ -20,7 +20,7 @@ def test_every_shape_of_parameter_reaches_its_aim(kind: Optimizer) -> None:
     for _ in range(600):
         descend(optimizers, torch.stack([(value - 1).square().sum() for value in meta.values()]).sum())
     for key, value in meta.items():
-        assert float((value - 1).abs().max()) < 0.3, key
+        assert float((value.detach() - 1).abs().max()) < 0.3, key
 
 
 def test_weight_decay_shrinks_what_soap_moves() -> None:
@@ -37,7 +37,7 @@ def test_soap_gets_down_a_valley_askew_to_the_axes_in_which_adam_creeps() -> Non
 
 
 def loss_in_a_valley(kind: Optimizer) -> float:
-    """Loss after 400 steps; curvatures differ by 1e4, and no entry of the matrix is a direction of them."""
+    """Loss after 400 steps; curvatures differ by 1e6, and no entry of the matrix is a direction of them."""
     generator = Generator().manual_seed(1)
     left, right = (skewed(size, generator) for size in (8, 6))
     weight = torch.zeros(8, 6).requires_grad_()
@@ -53,9 +53,9 @@ def loss_in_a_valley(kind: Optimizer) -> float:
 
 
 def skewed(size: int, generator: Generator) -> Tensor:
-    """A matrix whose singular values lie between 1 and 0.1, in random directions."""
+    """A matrix whose singular values lie between 1 and 0.03, in random directions."""
     first, last = (torch.linalg.qr(torch.randn(size, size, generator=generator))[0] for _ in range(2))
-    return first @ torch.diag(torch.logspace(0, -1, size)) @ last
+    return first @ torch.diag(torch.logspace(0, -1.5, size)) @ last
 
 
 def descend(optimizers: list[torch.optim.Optimizer], loss: Tensor) -> None:
