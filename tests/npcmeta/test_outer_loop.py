@@ -73,10 +73,6 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path, stopped_a
     begun.save(tmp_path / "run.checkpoint", IDENTITY)
     resumed = make_loop(settings)
     resumed.resume(tmp_path / "run.checkpoint", IDENTITY)
-    if optimizer == "soap":  # where its matrices lie in memory decides the last bits of a decomposition
-        losses = [outcome.loss for outcome in seen + run(resumed)]
-        assert losses == pytest.approx([loss for _, loss, _, _ in expected], rel=1e-4)
-        return
     assert measured(seen + run(resumed)) == expected
     toys.assert_same_bits(resumed.best, whole.best)
     assert resumed.history == whole.history
