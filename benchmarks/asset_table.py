@@ -3,7 +3,8 @@
 OMP_NUM_THREADS=1 python benchmarks/asset_table.py --out DIR [--learners bayes,maml] [--write-docs docs/assets.md]
 
 Each combination is an untrained archetype with small layers. `export` compares the graph with torch before it writes
-it; here the file is then loaded, held against what engines accept, and run. An interrupted run goes on where it was.
+it; here the file is then held against its engine's contract (`npcmeta check`), loaded and run. An interrupted run goes
+on where it was.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from npcmeta.archetype import Archetype, begin_npc
 from npcmeta.learners import LEARNERS
 from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
 from npcmeta_export import TARGETS, export, load_session
-from npcmeta_export.operators import SENTIS_2_1
+from npcmeta_export.check import check_file
 from npcmeta_server.report import generated
 
 KINDS = {"continuous": ActionSpec(2, ()), "discrete": ActionSpec(0, (3, 2)), "mixed": ActionSpec(2, (3, 2))}
@@ -77,19 +78,19 @@ def outcome(archetype: Archetype, target: str, folder: Path) -> str:
     """Exports and runs a target's files; says how that went."""
     npcs = [begin_npc(archetype, "bob"), *([None] if target in FOR_ALL else [])]
     try:
-        models = [run(export(archetype, target, folder, npc)[0]) for npc in npcs]
+        models = [run(export(archetype, target, folder, npc)[0], target) for npc in npcs]
     except (ValueError, RuntimeError) as error:
         return str(error).strip().splitlines()[0]
     facts = {entry.key: entry.value for entry in models[0].metadata_props}
     return "float64" if facts.get("npcmeta.arithmetic") == "float64" else "yes"
 
 
-def run(file: Path) -> onnx.ModelProto:
-    """Loads a file as an engine would and runs it; raises ValueError where it is not what engines accept."""
+def run(file: Path, target: str) -> onnx.ModelProto:
+    """Holds a file against its target's contract and runs it; raises ValueError where it is not what engines accept."""
+    findings = [entry.found for entry in check_file(file, target, run=False).findings if entry.severity == "error"]
+    if findings:
+        raise ValueError(f"npcmeta check: {findings[0]}")
     model, session = onnx.load(file), load_session(file)
-    foreign = {node.op_type for node in model.graph.node} - SENTIS_2_1
-    if foreign or model.ir_version != 8 or [entry.version for entry in model.opset_import] != [15]:
-        raise ValueError(f"{file.name} has IR {model.ir_version}, and operators that engines lack: {sorted(foreign)}")
     for found in session.run(None, {value.name: ones(value) for value in model.graph.input}):
         if found.dtype.kind == "f" and not np.isfinite(found).all():
             raise ValueError(f"{file.name} puts out numbers that are not finite")

@@ -62,7 +62,7 @@ def _model(archetype: Archetype, recorded: Examples | None, examples: int, arith
         inputs = _converted(inputs, arithmetic)
         state = {key: inputs[f"state.{key}"] for key in keys}
         reached = learner.update(meta, state, examples_from(archetype, inputs))
-        return {f"adapted.{key}": value.to(torch.float32) for key, value in reached.items()}
+        return {f"adapted.{key}": value for key, value in _converted(reached, torch.float32).items()}
 
     inputs = example_inputs(archetype, TRACED_TASKS, max(2, examples), Generator().manual_seed(0))
     shown = tuple(name for name in inputs if not name.startswith("state."))
@@ -78,7 +78,11 @@ def _model(archetype: Archetype, recorded: Examples | None, examples: int, arith
 
 
 def _converted(tensors: Params, arithmetic: torch.dtype) -> Params:
-    return {key: value.to(arithmetic) if value.is_floating_point() else value for key, value in tensors.items()}
+    """Tensors of numbers in this arithmetic; those that are in it stay the same, so that no graph copies them."""
+    return {
+        key: value.to(arithmetic) if value.is_floating_point() and value.dtype != arithmetic else value
+        for key, value in tensors.items()
+    }
 
 
 def examples_from(archetype: Archetype, inputs: dict[str, Tensor]) -> Examples:

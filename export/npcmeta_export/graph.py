@@ -65,6 +65,7 @@ def trace(
             dynamic_axes={name: {0: "n", 1: "s"} if name in per_example else {0: "n"} for name in dynamic},
         )
     model = onnx.load_from_string(buffer.getvalue())
+    _skip_multiplying_by_one(model)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = PRODUCER, npcmeta.__version__
     return model
@@ -149,6 +150,25 @@ def write(model: bytes, path: Path) -> Path:
 def to_bytes(model: onnx.ModelProto) -> bytes:
     """The content of the model's file; the same model gives the same bytes."""
     return model.SerializeToString(deterministic=True)
+
+
+def _skip_multiplying_by_one(model: onnx.ModelProto) -> None:
+    """Leaves out what the tracer makes of the factors of `baddbmm`: runtimes would copy whole weights for it."""
+    ones = {
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        and not node.attribute[0].t.dims
+        and numpy_helper.to_array(node.attribute[0].t) == 1
+    }
+    outputs = {output.name for output in model.graph.output}
+    renamed: dict[str, str] = {}
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        factors = [name for name in node.input if name not in ones]
+        if node.op_type == "Mul" and len(factors) == 1 and node.output[0] not in outputs:
+            renamed[node.output[0]] = factors[0]
+    _prune(model)
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

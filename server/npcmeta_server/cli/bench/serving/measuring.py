@@ -20,7 +20,8 @@ from rich.progress import track
 from npcmeta import learners
 from npcmeta.archetype import Archetype, begin_npc, build_learner, draw_state_noise, save_archetype
 from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
-from npcmeta_export.npc import npc_model
+from npcmeta_export.ort import ORT
+from npcmeta_export.template import fill, make_template
 from npcmeta_server import clips
 from npcmeta_server.cli.bench.serving import driver, processor, stand_ins, world
 from npcmeta_server.cli.bench.serving.driver import Sent, Taught
@@ -104,7 +105,7 @@ def stage(work: Work) -> Iterator[Stage]:
     with contextlib.ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="npcmeta-bench-")))
         archetype = make_archetype(folder)
-        model = npc_model(archetype, begin_npc(archetype, "average")).SerializeToString()
+        model = fill(make_template(archetype, ORT), begin_npc(archetype, "average"))
         sizes = (work.small, work.large)
         addresses, pids, memory = {}, {}, {}
         for kind in STAND_INS:
