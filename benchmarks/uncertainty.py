@@ -51,10 +51,10 @@ class Contender(NamedTuple):
 
 CONTENDERS = {
     "latent_np": Contender(8_000, "muon"),
-    "platipus": Contender(5_000, "adamw"),
+    "platipus": Contender(3_000, "adamw"),
     "abml": Contender(2_000, "adamw"),
-    "cnp": Contender(8_000, "muon"),
-    "maml": Contender(6_000, "adamw"),
+    "cnp": Contender(6_000, "muon"),
+    "maml": Contender(3_000, "adamw"),
 }
 
 

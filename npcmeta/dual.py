@@ -42,14 +42,16 @@ def smaller_as_history(rows: int, fan_in: int, fan_out: int) -> bool:
 
 
 def begin(shared: Params, support: Examples, steps: int) -> list[Layer]:
-    """The layers before the first of `steps` steps from shared weights [in, out] and biases [out]."""
+    """The layers before the first of `steps` steps from weights [in, out] and biases [out], or each task's own."""
     tasks, shots = support.weight.shape
     layers: list[Layer] = []
     for i in range(networks.depth(shared)):
         weight, bias = shared[f"{i}.weight"], shared[f"{i}.bias"]
+        fan_in, fan_out = weight.shape[-2:]
         # The first layer sees the same inputs in every step.
-        if not smaller_as_history(shots * (steps if i else 1), *weight.shape):
-            layers.append(StackedLayer(weight.expand(tasks, *weight.shape), bias.expand(tasks, 1, *bias.shape)))
+        if not smaller_as_history(shots * (steps if i else 1), fan_in, fan_out):
+            own = (weight.expand(tasks, *weight.shape), bias.expand(tasks, 1, *bias.shape))
+            layers.append(StackedLayer(*own) if weight.dim() == 2 else StackedLayer(weight, bias.unsqueeze(1)))
         elif i:
             layers.append(HistoryLayer(weight, bias))
         else:
@@ -64,7 +66,7 @@ def begin_from(state: Params, support: Examples, steps: int) -> list[Layer]:
     """
     if all(value.stride(0) == 0 for value in state.values()):
         return begin({key: value[0] for key, value in state.items()}, support, steps)
-    return [StackedLayer(state[f"{i}.weight"], state[f"{i}.bias"].unsqueeze(1)) for i in range(networks.depth(state))]
+    return begin(state, support, steps)
 
 
 def adapt(head: Head, layers: list[Layer], support: Examples, descent: Descent) -> list[Layer]:

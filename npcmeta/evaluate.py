@@ -20,6 +20,7 @@ class Scores(NamedTuple):
     nll: Tensor  # nats per decision
     accuracy: Tensor  # share of branches decided as the character did; NaN without branches
     error: Tensor  # mean squared error of the most likely continuous action, as scaled; NaN without them
+    known: Tensor  # share of the doubt about the character that is gone, 0 to 1; NaN where the learner cannot say
 
 
 def evaluate(learner: Learner, meta: Params, noise: Tensor, task: Task, *, adapted: bool = True) -> Scores:
@@ -30,7 +31,8 @@ def evaluate(learner: Learner, meta: Params, noise: Tensor, task: Task, *, adapt
             part = take_tasks(task, rows)
             state = learner.begin(meta, len(rows), noise[rows])
             state = learner.update(meta, state, part.support) if adapted else state
-            chunks.append(judge(learner.head, learner.predict(meta, state, part.query.observation), part.query))
+            scores = judge(learner.head, learner.predict(meta, state, part.query.observation), part.query)
+            chunks.append(scores._replace(known=state["known"].squeeze(-1)) if "known" in state else scores)
     return Scores(*(torch.cat(column) for column in zip(*chunks, strict=True)))
 
 
@@ -40,7 +42,8 @@ def judge(head: Head, params: Tensor, query: Examples) -> Scores:
     best = head.mode(params, query.action_mask)
     right = (best.discrete == query.action.discrete).float().mean(-1)
     missed = (best.continuous - query.action.continuous).square().mean(-1)
-    return Scores(*(weighted_mean(value, query.weight) for value in (nll, right, missed)))
+    unsaid = torch.full_like(nll, math.nan)
+    return Scores(*(weighted_mean(value, query.weight) for value in (nll, right, missed, unsaid)))
 
 
 def support_nll(learner: Learner, meta: Params, state: Params, examples: Examples) -> Tensor:
@@ -89,6 +92,7 @@ def row(
         "accuracy": _number(scores.accuracy.mean()),
         "mse": _number(scores.error.mean() * unit**2),
         "nll_ci95": _number(1.96 * spread / math.sqrt(len(scores.nll))),
+        "known": _number(scores.known.mean()),
         "per_task": dict(zip(tasks.ids, scores.nll.tolist(), strict=True)),
     }
 

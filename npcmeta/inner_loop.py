@@ -59,10 +59,31 @@ def sgd_steps(
 
     The step size `rate` is a number, or one for each task [T]. `npcmeta/dual.py` is faster on all layers of an MLP.
     """
-    pace = -torch.as_tensor(rate, dtype=examples.weight.dtype)
+
+    def gradient(weights: Params) -> Params:
+        return support_gradient(head, weights, examples, activation)
+
+    rate = torch.as_tensor(rate, dtype=examples.weight.dtype)
+    return descend(gradient, weights, rate=rate, steps=steps, clip=clip)
+
+
+def descend(
+    gradient: Callable[[Params], Params], weights: Params, *, rate: Tensor, steps: int, clip: float | None
+) -> Iterator[Params]:
+    """Plain SGD on the support sets; yields the weights before the first step and after each one.
+
+    Args:
+        gradient: From weights to the gradient of every task's support loss by them.
+        weights: Where to begin, [T, ...] for each key.
+        rate: Step size, a number or one for each task [T].
+        steps: How many.
+        clip: Largest gradient norm of one task; None leaves gradients as they are.
+    """
+    pace = -rate
     yield weights
     for _ in range(steps):
-        gradients = support_gradient(head, weights, examples, activation, clip)
+        gradients = gradient(weights)
+        gradients = gradients if clip is None else clip_per_task(gradients, clip)
         weights = {
             key: torch.addcmul(value, gradients[key], along_tasks(pace, value)) for key, value in weights.items()
         }

@@ -24,15 +24,15 @@ NARROW = 16
 
 
 class HistoryLayer(NamedTuple):
-    """Shared weights, and what the steps have done to them."""
+    """Weights, shared ones or each task's own, and what the steps have done to them."""
 
-    weight: Tensor  # [in, out]
-    bias: Tensor  # [out]
+    weight: Tensor  # [in, out], or [T, in, out]
+    bias: Tensor  # [out], or [T, out]
     history: tuple[Tensor, Tensor] | None = None  # inputs [T, S of all steps, in] and moves [T, S of all steps, out]
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs before the activation, [T, N, out]."""
-        outputs = functional.linear(x, self.weight.t(), self.bias)
+        outputs = affine(x, self.weight, self.bias)
         if self.history is None:
             return outputs
         inputs, moves = self.history
@@ -40,7 +40,7 @@ class HistoryLayer(NamedTuple):
 
     def pull_back(self, gradient: Tensor) -> Tensor:
         """From the gradient at the outputs to that at the inputs, [T, N, in]."""
-        pulled = functional.linear(gradient, self.weight)
+        pulled = _back(gradient, self.weight)
         if self.history is None:
             return pulled
         inputs, moves = self.history
@@ -71,8 +71,8 @@ class HistoryLayer(NamedTuple):
 class FirstLayer(NamedTuple):
     """Shared weights of a layer that sees the same inputs in every step, so that moves add up row by row."""
 
-    weight: Tensor  # [in, out]
-    bias: Tensor  # [out]
+    weight: Tensor  # [in, out], or [T, in, out]
+    bias: Tensor  # [out], or [T, out]
     inputs: Tensor  # [T, S, in]
     outputs: Tensor  # before any step, [T, S, out]
     gram: Tensor  # inputs @ inputs^T + 1, [T, S, S]
@@ -81,7 +81,7 @@ class FirstLayer(NamedTuple):
     @classmethod
     def begin(cls, weight: Tensor, bias: Tensor, inputs: Tensor) -> FirstLayer:
         """Multiplies once what stays the same."""
-        outputs = functional.linear(inputs, weight.t(), bias)
+        outputs = affine(inputs, weight, bias)
         return cls(weight, bias, inputs, outputs, torch.bmm(inputs, transposed(inputs)).add_(1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,6 +149,20 @@ class StackedLayer(NamedTuple):
 
 
 Layer = HistoryLayer | FirstLayer | StackedLayer
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`x @ weight + bias`; shared weights are multiplied once for all tasks."""
+    if weight.dim() == 2:
+        return functional.linear(x, weight.t(), bias)
+    return torch.baddbmm(bias.unsqueeze(1), x, weight)
+
+
+def _back(gradient: Tensor, weight: Tensor) -> Tensor:
+    """`gradient @ weight^T`."""
+    if weight.dim() == 2:
+        return functional.linear(gradient, weight)
+    return torch.bmm(gradient, transposed(weight))
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:

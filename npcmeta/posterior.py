@@ -3,12 +3,15 @@
 A character is a matrix V [D, P]; its head parameters are f(x) + u(x) * z(x) V, with the average policy's f, learned
 features z of the observation [D], the head's units u (a mean changes in standard deviations), and a prior N(0, I) on V.
 For continuous actions this is ALPaCA (Harrison et al. 2018), a closed form; discrete ones take fixed steps down a
-quadratic bound of their NLL (Boehning 1992), so that no step makes the fit worse. Only matrix products are used and no
-autograd: all of it exports.
+quadratic bound of their NLL (Boehning 1992), so that no step makes the fit worse. No autograd, and nothing but matrix
+products but for one inverse, which can be made of them: all of it exports.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +19,10 @@ from torch import Tensor
 
 from npcmeta.types import Examples, Head
 
-INVERSE_STEPS = 30
+INVERSE_STEPS = 24
+STEP_LENGTH = 1.5
+"""Of steps for choices: the bound is loose, and any length below 2 goes down it."""
+_PRODUCTS_ALONE = ContextVar("products_alone", default=False)
 
 
 class Evidence(NamedTuple):
@@ -54,30 +60,31 @@ def fit(
     precision = earlier.precision + _curvature(head, average, features, examples)
     covariance = inverse(temper.unsqueeze(-1) * precision + identity(features.shape[-1], features))
     unit, v = head.unit(average), torch.zeros_like(earlier.pull)
+    choices = int(examples.action_mask.shape[-1])
+    length = v.new_tensor([1.0] * (head.num_params - choices) + [STEP_LENGTH] * choices)
     for _ in range(steps):
-        gradient = _slope(head, average, features @ v * unit, examples) * unit * weight
-        slope = features.transpose(-1, -2) @ gradient + _apply(head, earlier.precision, v) - earlier.pull
-        v = v - _apply(head, covariance, temper * slope + v)
+        gradient = _slope(head, average, _narrow(features, v) * unit, examples) * unit * weight
+        slope = _narrow(features.transpose(-1, -2), gradient) + _apply(head, earlier.precision, v) - earlier.pull
+        v = v - length * _apply(head, covariance, temper * slope + v)
     pull = _apply(head, precision, v) + v / temper.clamp_min(1e-12)
     return v, Evidence(precision, pull), covariance
 
 
-def known(features: Tensor, weight: Tensor, covariance: Tensor) -> Tensor:
-    """How well a character is known in the situations of its examples: the share of its prior variance that is gone.
+def known(features: Tensor, covariance: Tensor) -> Tensor:
+    """How well a character is known in some situations: the share of its prior variance there that is gone.
 
-    0 is a stranger, 1 is known perfectly. It counts what the examples could tell, not what they said.
+    0 is a stranger, 1 is known perfectly. It counts what examples could tell, not what they said.
 
     Args:
-        features: z, [T, S, D].
-        weight: Of the examples, [T, S].
-        covariance: The posterior's, [T, G, D, D].
+        features: z of the situations, [.., N, D].
+        covariance: The posterior's, [.., G, D, D], of as many leading axes as can be broadcast.
 
     Returns:
-        [T, 1], the mean over the head parameters that bend alike.
+        [..], the mean over the head parameters that bend alike.
     """
-    left = ((features.unsqueeze(1) @ covariance).mean(1) * features).sum(-1)
-    before = features.square().sum(-1)
-    return 1 - ((left * weight).sum(-1) / (before * weight).sum(-1).clamp_min(1e-12)).unsqueeze(-1)
+    rows = features.unsqueeze(-3)
+    left = ((rows @ covariance) * rows).sum((-1, -2)).mean(-1)
+    return 1 - left / features.square().sum((-1, -2)).clamp_min(1e-12)
 
 
 def examples_until(known_now: float, examples: float, target: float) -> float:
@@ -89,13 +96,34 @@ def examples_until(known_now: float, examples: float, target: float) -> float:
     return max(0.0, prior * target / (1 - target) - examples)
 
 
-def inverse(matrix: Tensor) -> Tensor:
-    """Inverse of symmetric matrices I + H [.., D, D] with H >= 0, by Newton-Schulz iterations (matrix products alone).
+def examples_until_next_tenth(known_now: float, examples: float) -> tuple[float, int]:
+    """The next tenth that a character can be known to, and about how many more examples that takes.
 
-    Converges from any multiple of I below 2 / (largest eigenvalue), in the end quadratically: 30 steps reach the
-    rounding of the number format up to a condition of ten thousand.
+    Returns:
+        The tenth and the examples; the tenth is 1.0 if there is none left to reach, as nobody is known perfectly.
     """
-    return _Inverse.apply(matrix) if matrix.requires_grad else _newton_schulz(matrix)
+    target = min(int(10 * known_now) + 1, 10) / 10
+    return target, round(examples_until(known_now, examples, target)) if target < 1 else 0
+
+
+def inverse(matrix: Tensor) -> Tensor:
+    """Inverse of symmetric matrices I + H [.., D, D] with H >= 0.
+
+    By a factorisation; inside of `products_alone`, and for matrices that are too stiff for it, by Newton-Schulz
+    iterations. Those converge from any multiple of I below 2 / (largest eigenvalue), in the end quadratically: 24 steps
+    reach the rounding of the number format while the largest row sum of |H| is below a million.
+    """
+    return _newton_schulz(matrix) if _PRODUCTS_ALONE.get() else _Inverse.apply(matrix)
+
+
+@contextlib.contextmanager
+def products_alone() -> Iterator[None]:
+    """Inside, an inverse is a fixed number of matrix products: five times as slow, but all engines have them."""
+    before = _PRODUCTS_ALONE.set(True)
+    try:
+        yield
+    finally:
+        _PRODUCTS_ALONE.reset(before)
 
 
 def identity(size: int, like: Tensor) -> Tensor:
@@ -114,11 +142,17 @@ def _newton_schulz(matrix: Tensor) -> Tensor:
 
 
 class _Inverse(torch.autograd.Function):
-    """For training: a factorisation, and a backward pass that needs nothing but the result."""
+    """A factorisation, and a backward pass that needs nothing but the result."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
-        x = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+        root, info = torch.linalg.cholesky_ex(matrix)
+        if info.any():
+            failed = (info > 0)[..., None, None]
+            found = torch.cholesky_inverse(torch.where(failed, identity(matrix.shape[-1], matrix), root))
+            x = torch.where(failed, _newton_schulz(matrix), found)
+        else:
+            x = torch.cholesky_inverse(root)
         ctx.save_for_backward(x)
         return x
 
@@ -145,6 +179,11 @@ def _slope(head: Head, average: Tensor, change: Tensor, examples: Examples) -> T
     kept = torch.cat([change[..., :means], torch.zeros_like(change[..., means:])], -1)
     at_average_spread = head.nll_gradient(average + kept, action, mask)
     return torch.cat([at_average_spread[..., :means], gradient[..., means:]], -1)
+
+
+def _narrow(left: Tensor, right: Tensor) -> Tensor:
+    """Matrix product with a right side of a few columns: the transposes' product is four times as fast."""
+    return (right.transpose(-1, -2) @ left.transpose(-1, -2)).transpose(-1, -2)
 
 
 def _apply(head: Head, matrices: Tensor, v: Tensor) -> Tensor:

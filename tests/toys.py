@@ -15,13 +15,16 @@ ACTIONS = {
     "discrete": ActionSpec(0, (3, 2)),
     "mixed": ActionSpec(2, (3, 2)),
 }
-VARIANTS: dict[str, tuple[str, dict[str, object]]] = {"bayes-context": ("bayes", {"context": 4, "inner_steps": 3})}
+VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
+    "bayes-context": ("bayes", {"context": 4, "inner_steps": 3}),
+    "bayes-tuned": ("bayes", {"tuned": 1}),
+}
 """Learners that are two in one, by settings."""
 DISCRETE_ONLY = ("protonet",)
 """Learners that refuse continuous actions."""
 SMALL: dict[str, object] = {
     "hidden": (12,), "encoder": (12,), "code": 6, "latent": 4, "directions": 4, "embedding": 6, "capacity": 160,
-    "dropout": 0.0, "feature_dropout": 0.0, "members": 1,
+    "dropout": 0.0, "feature_dropout": 0.0, "members": 2,
 }  # fmt: skip
 """Applied to whichever of these settings a learner has."""
 

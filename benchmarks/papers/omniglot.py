@@ -1,6 +1,6 @@
 """Few-shot classification of handwritten characters on the small split of Omniglot, trained on five alphabets.
 
-python benchmarks/papers/omniglot.py --data DIR --out DIR [--learners protonet,matching] [--episodes 1000] [--seed 0]
+python benchmarks/papers/omniglot.py --data DIR --out DIR [--learners protonet,maml] [--episodes 1000] [--seed 0]
 
 DIR holds images_background_small1.zip and images_background_small2.zip, or what is in them. Training is on the first;
 the test is on the alphabets of the second that the first has not. An interrupted run goes on where it was: finished
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -31,8 +32,11 @@ from npcmeta import evaluate, training
 from npcmeta.archetype import draw_state_noise
 from npcmeta.learners import Settings
 from npcmeta.learners import settings as learner_settings
+from npcmeta.learners.cavia import CaviaSettings
+from npcmeta.learners.maml import MamlSettings
 from npcmeta.learners.matching import MatchingSettings
 from npcmeta.learners.protonet import ProtonetSettings
+from npcmeta.learners.reptile import ReptileSettings
 from npcmeta.outer_loop import Outcome, OuterLoop, OuterSettings
 from npcmeta.tasks import omniglot
 from npcmeta.tasks.omniglot import OmniglotFamily
@@ -63,7 +67,7 @@ class Cell(NamedTuple):
 
 
 CELLS = [Cell(ways, shots, within) for ways in (5, 20) for within in (False, True) for shots in (1, 5)]
-MOST_WAYS = max(cell.ways for cell in CELLS)
+LEAST_WAYS, MOST_WAYS = min(cell.ways for cell in CELLS), max(cell.ways for cell in CELLS)
 
 
 class Contender(NamedTuple):
@@ -73,16 +77,42 @@ class Contender(NamedTuple):
     outer: OuterSettings
     ways: int = MOST_WAYS  # in a training task
     within: float = 0.5  # share of training tasks within an alphabet
-    apart: bool = False  # trained anew for each number of ways and shots, as gradient-based learners' papers do
+    apart: bool = False  # trained anew for each number of ways, which a network that adapts has as many outputs for
+    drawn_per_way: int = 0  # examples in one of Reptile's minibatches, over the number of ways
 
 
 REMEMBERING = OuterSettings(
     meta_steps=4000, meta_batch=1, rate=1e-3, weight_decay=0.0, min_shots=1, max_shots=1, query_shots=3, validations=1
 )
+ADAPTING = OuterSettings(
+    meta_steps=800, meta_batch=8, rate=3e-3, weight_decay=0.0, min_shots=1, max_shots=5, query_shots=3, validations=1
+)
 CONTENDERS: dict[str, Contender] = {
     "protonet": Contender(ProtonetSettings(image=omniglot.IMAGE, prior_examples=0.1, unadapted_share=0.0), REMEMBERING),
     "matching": Contender(
         MatchingSettings(image=omniglot.IMAGE, embedding=64, prior_examples=0.1, unadapted_share=0.0), REMEMBERING
+    ),
+    "maml": Contender(
+        MamlSettings(image=omniglot.IMAGE, inner_rate=0.1, inner_steps=3, unadapted_share=0.0), ADAPTING, apart=True
+    ),
+    "reptile": Contender(
+        ReptileSettings(image=omniglot.IMAGE, inner_rate=0.1, training_steps=6, inner_steps=5, inner_clip=0.0),
+        dataclasses.replace(ADAPTING, meta_batch=4, query_shots=9),
+        apart=True,
+        drawn_per_way=2,
+    ),
+    "cavia": Contender(
+        CaviaSettings(
+            image=omniglot.IMAGE,
+            filters=64,
+            context=100,
+            inner_rate=10.0,
+            inner_steps=2,
+            inner_clip=0.0,
+            unadapted_share=0.0,
+        ),
+        ADAPTING,
+        apart=True,
     ),
 }
 """How each is trained. It was chosen on an alphabet of the training set (Balinese) that was held out for it."""
@@ -101,9 +131,13 @@ def plan(name: str, contender: Contender, cell: Cell) -> Plan:
     """The training that a cell's number is of."""
     if not contender.apart:
         return Plan(name, contender, contender.ways, max(contender.ways, MOST_WAYS))
-    outer = dataclasses.replace(contender.outer, min_shots=cell.shots, max_shots=cell.shots)
-    title = f"{name}-{cell.ways}-way-{cell.shots}-shot"
-    return Plan(title, contender._replace(outer=outer), cell.ways, cell.ways)
+    # As many characters in a step, whatever the number of ways.
+    tasks = max(1, contender.outer.meta_batch * LEAST_WAYS // cell.ways)
+    contender = contender._replace(outer=dataclasses.replace(contender.outer, meta_batch=tasks))
+    if isinstance(contender.settings, ReptileSettings):
+        minibatch = contender.drawn_per_way * cell.ways
+        contender = contender._replace(settings=dataclasses.replace(contender.settings, minibatch=minibatch))
+    return Plan(f"{name}-{cell.ways}-way", contender, cell.ways, cell.ways)
 
 
 def train(planned: Plan, drawings: Drawings, folder: Path, seed: int, tell: Tell) -> tuple[Learner, OuterLoop]:
@@ -198,11 +232,12 @@ def contenders(names: str, minutes: float | None) -> dict[str, Contender]:
 def draw_table(results: list[dict[str, Any]]) -> Table:
     """Accuracy in per cent, with 95 % intervals over episodes, one row for each kind of episode."""
     learners = list(dict.fromkeys(found["learner"] for found in results))
-    table = Table("episode", *learners, title="Omniglot, alphabets never seen: accuracy, %")
+    title = "Omniglot, alphabets never seen: accuracy, %"
+    table = Table("episode", *learners, title=title, box=box.SIMPLE, pad_edge=False, collapse_padding=True)
     by_cell = {(found["learner"], Cell(*(found[key] for key in Cell._fields))): found for found in results}
     for cell in CELLS:
         row = (by_cell[name, cell] for name in learners)
-        table.add_row(cell.title, *(f"{100 * each['accuracy']:.1f} ± {100 * each['ci95']:.1f}" for each in row))
+        table.add_row(cell.title, *(f"{100 * each['accuracy']:.1f}±{100 * each['ci95']:.1f}" for each in row))
     spent = {
         name: sum({found["training_seconds"] for found in results if found["learner"] == name}) for name in learners
     }

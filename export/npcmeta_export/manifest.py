@@ -8,23 +8,24 @@ import os
 from pathlib import Path
 from typing import Any
 
+import npcmeta
 from npcmeta import header
-from npcmeta.archetype import Archetype
+from npcmeta.archetype import Archetype, Npc
 
 NAME = "manifest.json"
 
 
-def write_manifest(folder: Path, asset: Path, archetype: Archetype, target: str) -> Path:
+def write_manifest(folder: Path, asset: Path, archetype: Archetype, target: str, npc: Npc | None = None) -> Path:
     """Adds an asset to the folder's manifest, or renews its entry; returns the manifest's path."""
     path = folder / NAME
-    entries = {entry["file"]: entry for entry in _read(path)} | {asset.name: _entry(asset, archetype, target)}
+    entries = {entry["file"]: entry for entry in _read(path)} | {asset.name: _entry(asset, archetype, target, npc)}
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps({"assets": [entries[file] for file in sorted(entries)]}, indent=1) + "\n")
     os.replace(partial, path)
     return path
 
 
-def _entry(asset: Path, archetype: Archetype, target: str) -> dict[str, Any]:
+def _entry(asset: Path, archetype: Archetype, target: str, npc: Npc | None) -> dict[str, Any]:
     data = asset.read_bytes()
     return {
         "file": asset.name,
@@ -33,8 +34,16 @@ def _entry(asset: Path, archetype: Archetype, target: str) -> dict[str, Any]:
         "size_bytes": len(data),
         "archetype": archetype.name,
         "archetype_revision": archetype.revision,
+        "learner": archetype.learner_name,
+        "npc": None if npc is None else {"name": npc.name, "examples": npc.examples, "digest": npc_digest(npc)},
+        "npcmeta_version": npcmeta.__version__,
         "spec": header.spec_to_json(archetype.spec),
     }
+
+
+def npc_digest(npc: Npc) -> str:
+    """The digest that an NPC's file has as its revision."""
+    return header.digest(header.describe_npc(npc._asdict()), npc.state)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Hierarchical Bayes on learned features: the average policy, and a posterior of how a character differs from it.
 
-The default. Adapting is a closed form (or six fixed steps down a bound), so it takes a millisecond, and it moves a
+The default. Adapting is a closed form (or a few fixed steps down a bound), so it takes a millisecond, and it moves a
 character only as far as its examples are evidence: without any, it is the average policy itself.
 """
 
@@ -15,14 +15,16 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks, posterior
-from npcmeta.learners import bayes_context
+from npcmeta.learners import bayes_context, bayes_tuned
 from npcmeta.learners.query_loss import mean_nll
-from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
+from npcmeta.types import Action, BehaviorSpec, Examples, Learner, Params, Task
 
 POSTERIOR_SHARE = 0.25
 """Weight of the loss that teaches the posterior; small, so that clipping the gradient does not slow the rest."""
 SHARES = (0.25, 0.1, 0.0)
 """More than a quarter made new characters worse with ten examples: Gaussians are too sure of themselves."""
+SITUATIONS = 64
+"""Over so many of them it is asked how well a character is known."""
 TYPICAL_SHOTS = 50.0
 """Where the learned exponent of the tempering turns."""
 
@@ -37,9 +39,13 @@ class BayesSettings:
     """0: a character is a matrix, how it differs from the average in learned features; right for a few dozen people.
     Otherwise the size of a context vector that a character is; right for hundreds of training characters."""
     members: int = 2
-    """How many networks the average policy is the mean of; one if there is a context."""
-    features: int = 64
-    """Features of an observation in which a character may differ, if there is no context."""
+    """How many networks the policy is the mean of, each with features and a posterior of its own; one if there is a
+    context."""
+    features: int = 63
+    """Features of an observation, in each member, in which a character may differ, if there is no context; with a
+    constant one they are a round number."""
+    tuned: int = 0
+    """Networks beside it that adapt all of their weights, as `fomaml` does: heavier, and better with many examples."""
     encoder: tuple[int, ...] = (128,)
     """Sizes of the encoder's hidden layers, if there is a context."""
     code: int = 128
@@ -47,7 +53,7 @@ class BayesSettings:
     prior_examples: float = 10.0
     """How many examples the average character counts for: K of them move it by K / (K + prior_examples) of what they
     say, however well they agree."""
-    inner_steps: int = 6
+    inner_steps: int = 4
     """Steps of the inner loop, M."""
     tempering: float = 0.2
     """What an example counts for: play is autocorrelated, so it says less than it seems to. Without a context it is
@@ -66,7 +72,8 @@ class BayesSettings:
 
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
-        return bayes_context.build(self, spec) if self.context else build(self, spec)
+        light = bayes_context.build(self, spec) if self.context else build(self, spec)
+        return bayes_tuned.build(self, light, spec) if self.tuned else light
 
     def candidates(self) -> list[BayesSettings]:
         """Shares of the continuous actions' posterior to choose from on validation tasks."""
@@ -74,42 +81,50 @@ class BayesSettings:
 
 
 def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
-    """Acting state: the differences V [T, D, P]; memory: the evidence for them, which refining needs.
+    """Acting state: each member's differences V [T, members, D, P]; memory: the evidence for them, for refining.
 
-    The logistic sibling of ALPaCA (Harrison et al. 2018). The average policy is trained on everybody's examples as if
-    there were no characters; the features learn what it leaves unexplained of a character's query set after the fit
-    to its support set, without changing it.
+    The logistic sibling of ALPaCA (Harrison et al. 2018), in several members whose outputs are averaged: what they
+    find in a support set differs, and the mean is better than the best of them. The average policy is trained on
+    everybody's examples as if there were no characters; the features learn what it leaves unexplained of a
+    character's query set after the fit to its support set, without changing it.
     """
     head = heads.build_head(spec.action)
     sizes = (spec.observation_size, *settings.hidden, head.num_params)
-    activation, num_features = settings.activation, settings.features + 1
+    activation, members, num_features = settings.activation, settings.members, settings.features + 1
 
+    # Observations come standardised, so these are situations of all kinds.
+    situations = torch.randn(1, SITUATIONS, spec.observation_size, generator=Generator().manual_seed(0))
     # Means and spreads come first, see `heads`.
     believed = torch.ones(head.num_params)
     believed[: head.num_params - spec.action.mask_size] = settings.continuous_share
 
     def init(generator: Generator) -> Params:
-        params: Params = {}
-        for member in range(settings.members):
-            params |= networks.with_prefix(f"member.{member}.", networks.init_mlp(generator, sizes))
+        params: Params = {"tempering": torch.zeros(2)}
         inputs = spec.observation_size + sum(settings.hidden)
-        params["traits.weight"] = torch.randn(inputs, settings.features, generator=generator) / math.sqrt(inputs)
-        params["traits.bias"] = torch.zeros(settings.features)
-        params["tempering"] = torch.zeros(2)
+        for member in range(members):
+            params |= networks.with_prefix(f"member.{member}.", networks.init_mlp(generator, sizes))
+            weight = torch.randn(inputs, settings.features, generator=generator) / math.sqrt(inputs)
+            params |= {f"traits.{member}.weight": weight, f"traits.{member}.bias": torch.zeros(settings.features)}
         return params
 
-    def members(meta: Params) -> list[Params]:
-        return [networks.under_prefix(f"member.{member}.", meta) for member in range(settings.members)]
+    def networks_of(meta: Params) -> list[Params]:
+        return [networks.under_prefix(f"member.{member}.", meta) for member in range(members)]
 
-    def average(meta: Params, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Head parameters [T, N, P], the mean of the members', and the inputs of the features."""
-        runs = [networks.forward(each, observation, activation) for each in members(meta)]
-        return torch.stack([output for output, _ in runs]).mean(0), torch.cat(runs[0][1], -1)
+    def average(meta: Params, observation: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
+        """Each member's head parameters [T, members, N, P], and what its features are made of: the layers' inputs."""
+        runs = [networks.forward(each, observation, activation) for each in networks_of(meta)]
+        return torch.stack([output for output, _ in runs], 1), [seen for _, seen in runs]
 
-    def traits(meta: Params, inputs: Tensor) -> Tensor:
-        """Features z [T, N, D], a constant one among them."""
-        z = inputs @ meta["traits.weight"] + meta["traits.bias"]
-        return torch.cat([z, torch.ones_like(z[..., :1])], -1)
+    def traits(meta: Params, inputs: list[list[Tensor]]) -> Tensor:
+        """Features z [T, members, N, D], the last of them constant."""
+        return torch.stack([traits_of(meta, member, each) for member, each in enumerate(inputs)], 1)
+
+    def traits_of(meta: Params, member: int, inputs: list[Tensor]) -> Tensor:
+        weight, bias = meta[f"traits.{member}.weight"], meta[f"traits.{member}.bias"]
+        rows = torch.cat([weight, torch.zeros_like(weight[:, :1])], -1).split([each.shape[-1] for each in inputs])
+        # A sum of products, as joining the inputs would copy them all.
+        moved = [each @ part for each, part in zip(inputs, rows, strict=True)]
+        return sum(moved[1:], moved[0]) + torch.cat([bias, torch.ones_like(bias[:1])])
 
     def temper(meta: Params, shots: Tensor) -> Tensor:
         offset, exponent = meta["tempering"]
@@ -117,11 +132,11 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
         return settings.tempering * learned * shots / (shots + settings.prior_examples).clamp_min(1e-12)
 
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
-        like, bends = meta["traits.bias"], len(head.alike)
+        like, bends = meta["tempering"], len(head.alike)
         return {
-            "weights": like.new_zeros(num_tasks, num_features, head.num_params),
-            "precision": like.new_zeros(num_tasks, bends, num_features, num_features),
-            "pull": like.new_zeros(num_tasks, num_features, head.num_params),
+            "weights": like.new_zeros(num_tasks, members, num_features, head.num_params),
+            "precision": like.new_zeros(num_tasks, members, bends, num_features, num_features),
+            "pull": like.new_zeros(num_tasks, members, num_features, head.num_params),
             "count": like.new_zeros(num_tasks, 1),
             "known": like.new_zeros(num_tasks, 1),
         }
@@ -134,14 +149,31 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
         return {key: torch.where(inner_loop.along_tasks(told, v), v, state[key]) for key, v in reached.items()}
 
     def fit(meta: Params, state: Params, expected: Tensor, features: Tensor, examples: Examples) -> Params:
-        """The posterior of V, given what the average policy expected and the features."""
-        earlier = posterior.Evidence(state["precision"], state["pull"])
+        """The posteriors of V, given what the average policy expected and the features; members are like tasks."""
         count = state["count"] + examples.weight.sum(-1, keepdim=True)
+        earlier = posterior.Evidence(state["precision"].flatten(0, 1), state["pull"].flatten(0, 1))
+        of_each, tempering = for_members(examples), along_members(temper(meta, count.squeeze(-1)))
         v, evidence, covariance = posterior.fit(
-            head, expected, features, examples, earlier, temper(meta, count.squeeze(-1)), settings.inner_steps
+            head, expected.flatten(0, 1), features.flatten(0, 1), of_each, earlier, tempering, settings.inner_steps
         )
-        known = posterior.known(features, examples.weight, covariance)
-        return {"weights": v, "precision": evidence.precision, "pull": evidence.pull, "count": count, "known": known}
+        found = {"weights": v, "precision": evidence.precision, "pull": evidence.pull}
+        found = {key: value.reshape(state[key].shape) for key, value in found.items()}
+        return found | {"count": count, "known": known(meta, covariance.reshape(state["precision"].shape))}
+
+    def known(meta: Params, covariance: Tensor) -> Tensor:
+        """How well characters are known [T, 1], over situations of all kinds."""
+        _, inputs = average(meta, situations.to(meta["tempering"].dtype))
+        return posterior.known(traits(meta, inputs), covariance).mean(-1, keepdim=True)
+
+    def along_members(value: Tensor) -> Tensor:
+        """[T, ...] to [T * members, ...], the same for every member."""
+        return value.unsqueeze(1).expand(-1, members, *value.shape[1:]).flatten(0, 1)
+
+    def for_members(examples: Examples) -> Examples:
+        """The same examples for every member, but for the observations, which nobody reads any more."""
+        action = Action(*(along_members(part) for part in examples.action))
+        mask, weight = along_members(examples.action_mask), along_members(examples.weight)
+        return Examples(weight[..., None], action, mask, weight)
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
         yield state
@@ -152,7 +184,7 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         output, inputs = average(meta, observation)
-        return changed(output, traits(meta, inputs), state)
+        return changed(output, traits(meta, inputs), state).mean(1)
 
     def changed(output: Tensor, features: Tensor, state: Params) -> Tensor:
         return output + head.unit(output) * (features @ state["weights"])
@@ -161,23 +193,26 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
         unadapted = torch.stack([
             mean_nll(head, networks.forward_with_dropout(
                 member, task.query.observation, activation, settings.dropout, generator), task.query)
-            for member in members(meta)
+            for member in networks_of(meta)
         ]).mean()  # fmt: skip
         adapted = adapted_nll(meta, task, generator)
-        loss = settings.unadapted_share * unadapted + POSTERIOR_SHARE * adapted
+        loss = settings.unadapted_share * unadapted + POSTERIOR_SHARE * members * adapted
         return loss, {"adapted_nll": float(adapted.detach()), "unadapted_nll": float(unadapted.detach())}
 
     def adapted_nll(meta: Params, task: Task, generator: Generator) -> Tensor:
-        """NLL of the query sets under V fitted to the support sets; teaches features and tempering only."""
+        """NLL of the query sets under each member's V fitted to the support sets; teaches features and tempering."""
         with torch.no_grad():
             (support, support_inputs), (query, query_inputs) = (average(meta, part.observation) for part in task)
         support_features, query_features = (
-            traits(meta, networks.dropout(inputs, settings.feature_dropout, generator))
+            traits(
+                meta,
+                [[networks.dropout(each, settings.feature_dropout, generator) for each in seen] for seen in inputs],
+            )
             for inputs in (support_inputs, query_inputs)
         )
         start = begin(meta, task.support.weight.shape[0], task.support.weight)
         state = fit(meta, start, support, support_features, task.support)
-        return mean_nll(head, changed(query, query_features, state), task.query)
+        return mean_nll(head, changed(query, query_features, state).flatten(0, 1), for_members(task.query))
 
     def embed(meta: Params, state: Params) -> Tensor:
         return state["weights"].flatten(1)

@@ -9,8 +9,10 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks
+from npcmeta.learners import modulated_network
+from npcmeta.learners.modulated_network import ModulatedNetwork
 from npcmeta.learners.query_loss import query_loss
-from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
+from npcmeta.types import BehaviorSpec, Examples, Head, Learner, Params, Task
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class CaviaSettings:
     """Weight of the loss before adapting beside the loss after it, so that an NPC plays well before any example."""
     fixed_std: float = 0.0
     """Standard deviation of continuous actions; 0 learns it."""
+    image: tuple[int, ...] = ()
+    """Height, width and, unless it is 1, channels where observations are pictures; four blocks of convolution then take
+    the place of the hidden layers, and the context scales and shifts the channels of the third."""
+    filters: int = 32
+    """Channels behind each block of convolution."""
 
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
@@ -56,30 +63,20 @@ def build(settings: CaviaSettings, spec: BehaviorSpec) -> Learner:
     the paper's).
     """
     head = heads.build_head(spec.action, settings.fixed_std)
-    sizes = (spec.observation_size, *settings.hidden, head.num_params)
-
-    def init(generator: Generator) -> Params:
-        params = networks.init_mlp_with_added_inputs(generator, sizes, settings.context)
-        del params["added"]  # it is the state, and begins at zero
-        return params
+    network = network_of(settings, head, spec)
 
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
-        return {"context": meta["added_weight"].new_zeros(num_tasks, settings.context)}
-
-    def network(meta: Params, state: Params) -> Params:
-        return meta | {"added": state["context"]}
+        return {"context": next(iter(meta.values())).new_zeros(num_tasks, settings.context)}
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
-        def gradient(state: Params) -> Params:
-            weights = network(meta, state)
-            output, inputs = networks.forward(weights, examples.observation, settings.activation)
-            slope = inner_loop.output_gradient(head, output, examples)
-            return {"context": networks.backward_to_added_inputs(weights, inputs, slope, settings.activation)}
-
+        slope = network.slope(meta, examples)
         pace = inner_loop.step_size(settings.inner_rate, settings.prior_examples, examples.weight.sum(-1))
-        rates = {"context": pace.unsqueeze(-1)}
         return inner_loop.gradient_steps(
-            gradient, state, rates, steps=settings.inner_steps, clip=settings.inner_clip or None
+            lambda state: {"context": slope(state["context"])},
+            state,
+            {"context": pace.unsqueeze(-1)},
+            steps=settings.inner_steps,
+            clip=settings.inner_clip or None,
         )
 
     def num_steps(shots: Tensor) -> Tensor:
@@ -89,13 +86,11 @@ def build(settings: CaviaSettings, spec: BehaviorSpec) -> Learner:
         return inner_loop.last(steps(meta, state, examples))
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
-        return networks.forward(network(meta, state), observation, settings.activation)[0]
+        return network.run(meta, state["context"], observation, None)
 
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
         def decode(state: Params) -> Tensor:
-            return networks.forward_with_dropout(
-                network(meta, state), task.query.observation, settings.activation, settings.dropout, generator
-            )
+            return network.run(meta, state["context"], task.query.observation, generator)
 
         start = begin(meta, task.support.weight.shape[0], task.support.weight)
         adapted, unadapted = decode(update(meta, start, task.support)), decode(start)
@@ -104,4 +99,14 @@ def build(settings: CaviaSettings, spec: BehaviorSpec) -> Learner:
     def embed(meta: Params, state: Params) -> Tensor:
         return state["context"]
 
-    return Learner(("context",), (), 0, head, init, begin, steps, num_steps, update, predict, meta_loss, embed)
+    return Learner(("context",), (), 0, head, network.init, begin, steps, num_steps, update, predict, meta_loss, embed)
+
+
+def network_of(settings: CaviaSettings, head: Head, spec: BehaviorSpec) -> ModulatedNetwork:
+    """The network that the settings ask for."""
+    if settings.image:
+        return modulated_network.of_pictures(
+            head, settings.image, settings.filters, settings.context, spec.observation_size
+        )
+    sizes = (spec.observation_size, *settings.hidden, head.num_params)
+    return modulated_network.perceptron(head, sizes, settings.activation, settings.context, settings.dropout)

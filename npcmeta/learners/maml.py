@@ -10,8 +10,8 @@ from torch import Generator, Tensor
 
 from npcmeta import dual, heads, inner_loop, networks
 from npcmeta.dual import Descent
-from npcmeta.learners import maml_added_inputs
-from npcmeta.learners.maml_added_inputs import moved_last_layer
+from npcmeta.learners import maml_by_steps
+from npcmeta.learners.maml_by_steps import moved_layer
 from npcmeta.learners.query_loss import query_loss
 from npcmeta.meta_gradient import InnerLoop, predict_adapted
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
@@ -42,12 +42,17 @@ class MamlSettings:
     """Leave out the second derivatives (FOMAML)."""
     added_inputs: int = 0
     """Inputs that are parameters, learned and adapted with all others; 0 is the paper's."""
+    image: tuple[int, ...] = ()
+    """Height, width and, unless it is 1, channels where observations are pictures; four blocks of convolution, which
+    adapt too, then take the place of the hidden layers."""
+    filters: int = 32
+    """Channels behind each block of convolution."""
     fixed_std: float = 0.0
     """Standard deviation of continuous actions; 0 learns it."""
 
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
-        return maml_added_inputs.build(self, spec) if self.added_inputs else build(self, spec)
+        return maml_by_steps.build(self, spec) if self.added_inputs or self.image else build(self, spec)
 
     def candidates(self) -> list[MamlSettings]:
         """Nothing is left to choose after training: the inner loop was trained as it is."""
@@ -107,7 +112,7 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
         return query_loss(head, task.query, adapted, unadapted, settings.unadapted_share)
 
     def embed(meta: Params, state: Params) -> Tensor:
-        return moved_last_layer(meta, state, len(settings.hidden))
+        return moved_layer(meta, state, f"{len(settings.hidden)}.")
 
     return Learner(keys, (), 0, head, init, begin, steps, num_steps, update, predict, meta_loss, embed)
 

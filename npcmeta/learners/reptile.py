@@ -10,6 +10,9 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks
+from npcmeta.learners import adapted_network
+from npcmeta.learners.adapted_network import AdaptedNetwork
+from npcmeta.learners.maml_by_steps import moved_layer
 from npcmeta.learners.query_loss import mean_nll, query_loss
 from npcmeta.types import Action, BehaviorSpec, Examples, Head, Learner, Params, Task
 
@@ -43,6 +46,11 @@ class ReptileSettings:
     is the paper's."""
     fixed_std: float = 0.0
     """Standard deviation of continuous actions; 0 learns it."""
+    image: tuple[int, ...] = ()
+    """Height, width and, unless it is 1, channels where observations are pictures; four blocks of convolution, which
+    adapt too, then take the place of the hidden layers."""
+    filters: int = 32
+    """Channels behind each block of convolution."""
 
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
@@ -66,17 +74,14 @@ def build(settings: ReptileSettings, spec: BehaviorSpec) -> Learner:
     (`unadapted_share`), in proportion to how far a task's steps can lead.
     """
     head = heads.build_head(spec.action, settings.fixed_std)
-    sizes = (spec.observation_size, *settings.hidden, head.num_params)
-    keys = tuple(networks.init_mlp(Generator(), sizes))
-
-    def init(generator: Generator) -> Params:
-        return networks.init_mlp(generator, sizes)
+    network = network_of(settings, head, spec)
+    keys = tuple(network.init(Generator()))
 
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
         return inner_loop.stack(meta, num_tasks)
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
-        return descend(settings, head, state, examples, settings.inner_steps)
+        return descend(settings, network, state, examples, settings.inner_steps)
 
     def num_steps(shots: Tensor) -> Tensor:
         return settings.inner_steps * (shots > 0).to(torch.int64)
@@ -85,14 +90,14 @@ def build(settings: ReptileSettings, spec: BehaviorSpec) -> Learner:
         return inner_loop.last(steps(meta, state, examples))
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
-        return networks.forward(state, observation, settings.activation)[0]
+        return network.run(state, observation, None)
 
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
         with torch.no_grad():
             start = begin(meta, task.support.weight.shape[0], task.support.weight)
-            reached = train_on_minibatches(settings, head, start, task, generator)
+            reached = train_on_minibatches(settings, network, start, task, generator)
             adapted = predict(meta, update(meta, start, task.support), task.query.observation)
-        unadapted = networks.forward(meta, task.query.observation, settings.activation)[0]
+        unadapted = network.run(meta, task.query.observation, None)
         _, metrics = query_loss(head, task.query, adapted, unadapted.detach(), 0.0)
         moved = [(meta[key] - reached[key]).square().flatten(1).sum(-1).mean() for key in keys]
         loss = 0.5 * torch.stack(moved).sum()
@@ -102,33 +107,39 @@ def build(settings: ReptileSettings, spec: BehaviorSpec) -> Learner:
         return loss, metrics
 
     def embed(meta: Params, state: Params) -> Tensor:
-        layer = f"{len(settings.hidden)}.weight"
-        # Relative to the shared weights, so that an unadapted character is at the origin.
-        return (state[layer] - meta[layer]).flatten(1)
+        return moved_layer(meta, state, network.last)
 
-    return Learner(keys, (), 0, head, init, begin, steps, num_steps, update, predict, meta_loss, embed)
+    return Learner(keys, (), 0, head, network.init, begin, steps, num_steps, update, predict, meta_loss, embed)
+
+
+def network_of(settings: ReptileSettings, head: Head, spec: BehaviorSpec) -> AdaptedNetwork:
+    """The network that the settings ask for."""
+    if settings.image:
+        return adapted_network.of_pictures(head, settings.image, settings.filters, spec.observation_size)
+    sizes = (spec.observation_size, *settings.hidden, head.num_params)
+    return adapted_network.perceptron(head, sizes, settings.activation)
 
 
 def train_on_minibatches(
-    settings: ReptileSettings, head: Head, weights: Params, task: Task, generator: Generator
+    settings: ReptileSettings, network: AdaptedNetwork, weights: Params, task: Task, generator: Generator
 ) -> Params:
     """The weights that plain training on all examples of each task reaches, without a gradient of their own."""
     examples = joined(task)
     if not settings.minibatch:
-        return inner_loop.last(descend(settings, head, weights, examples, settings.training_steps))
+        return inner_loop.last(descend(settings, network, weights, examples, settings.training_steps))
     for _ in range(settings.training_steps):
         drawn = draw_minibatch(examples, settings.minibatch, generator)
-        weights = inner_loop.last(descend(settings, head, weights, drawn, 1))
+        weights = inner_loop.last(descend(settings, network, weights, drawn, 1))
     return weights
 
 
-def descend(settings: ReptileSettings, head: Head, weights: Params, examples: Examples, steps: int) -> Iterator[Params]:
+def descend(
+    settings: ReptileSettings, network: AdaptedNetwork, weights: Params, examples: Examples, steps: int
+) -> Iterator[Params]:
     """SGD steps on the examples."""
-    return inner_loop.sgd_steps(
-        head,
+    return inner_loop.descend(
+        lambda weights: network.gradient(weights, examples),
         weights,
-        examples,
-        activation=settings.activation,
         rate=inner_loop.step_size(settings.inner_rate, settings.prior_examples, examples.weight.sum(-1)),
         steps=steps,
         clip=settings.inner_clip or None,

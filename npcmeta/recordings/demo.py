@@ -110,7 +110,7 @@ def read_records(path: Path) -> DemoRecords:
     _check_meta(meta, len(data), source)
     brain, position = read_message(data, BODY, BrainParameters(), "the brain parameters", source)
     assert isinstance(brain, BrainParameters)
-    continuous, branches = _action_sizes(brain, source)
+    continuous, branches = action_sizes(brain, source)
     check_extent(meta.number_steps, 0, continuous, branches, source)
     header = DemoHeader(
         meta.api_version, meta.demonstration_name, meta.number_steps, meta.number_episodes, meta.mean_reward,
@@ -223,7 +223,7 @@ def _check_meta(meta: DemonstrationMeta, size: int, source: str) -> None:
         )
 
 
-def _action_sizes(brain: BrainParameters, source: str) -> tuple[int, tuple[int, ...]]:
+def action_sizes(brain: BrainParameters, source: str) -> tuple[int, tuple[int, ...]]:
     """Continuous size and branch sizes, from the action spec or, in version 0, from the fields before it."""
     if brain.HasField("action_spec"):
         spec = brain.action_spec

@@ -97,9 +97,9 @@ FAMILIES: dict[str, Family] = {
         | {"optimizer": "muon", "rate": 5e-3},
         (50, 500),
         {
-            "finetune": {"dropout": 0.0, "hidden": [96, 96]},
-            "cnp": {"dropout": 0.0, "hidden": [96, 96], "unadapted_share": 0.5},
-            "bayes": {"dropout": 0.0, "hidden": [96, 96], "context": 32, "inner_steps": 3, "tempering": 0.33},
+            "finetune": {"dropout": 0.0},
+            "cnp": {"dropout": 0.0, "unadapted_share": 0.5},
+            "bayes": {"dropout": 0.0, "context": 32, "inner_steps": 3, "tempering": 0.33},
         },
     ),
     "character": Family(

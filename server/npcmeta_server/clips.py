@@ -14,10 +14,7 @@ from npcmeta.types import Action, BehaviorSpec, Examples
 from npcmeta_server import tensors
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
-
-MAX_EXAMPLES = 20_000
-"""Most examples that one NPC is adapted from."""
-MAX_WEIGHT = 1e6
+from npcmeta_server.limits import MAX_EXAMPLES, MAX_WEIGHT
 
 
 class Clip(NamedTuple):

@@ -8,6 +8,8 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
+from npcmeta_server import metrics
+
 DOMAIN = "npcmeta"
 
 
@@ -25,8 +27,12 @@ REASONS: dict[str, Reason] = {
         grpc.StatusCode.INVALID_ARGUMENT, "a tensor has a wrong type, shape, number of bytes or value"
     ),
     "METHOD_NOT_FOUND": Reason(grpc.StatusCode.UNIMPLEMENTED, "the server has no such method"),
+    "INVALID_TOKEN": Reason(grpc.StatusCode.UNAUTHENTICATED, "the call has no token, or one that is not known"),
+    "ROLE_NEEDED": Reason(grpc.StatusCode.PERMISSION_DENIED, "the token's role does not allow the method"),
+    "QUOTA_EXCEEDED": Reason(grpc.StatusCode.RESOURCE_EXHAUSTED, "the token has used up what it may use for now"),
+    "TOO_MANY_CALLS": Reason(grpc.StatusCode.RESOURCE_EXHAUSTED, "the server has as many calls as it takes"),
     "INVALID_STREAM": Reason(grpc.StatusCode.INVALID_ARGUMENT, "messages of a stream came in a wrong order"),
-    "TOO_MANY": Reason(grpc.StatusCode.RESOURCE_EXHAUSTED, "a limit on members, rows or examples is exceeded"),
+    "TOO_MANY": Reason(grpc.StatusCode.RESOURCE_EXHAUSTED, "a limit on sizes or numbers is exceeded"),
     "ARCHETYPE_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "the server offers no such archetype"),
     "NPC_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "there is no such NPC"),
     "DEMONSTRATION_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "the NPC has no such demonstration"),
@@ -38,6 +44,9 @@ REASONS: dict[str, Reason] = {
     "ETAG_MISMATCH": Reason(grpc.StatusCode.ABORTED, "the resource was changed meanwhile"),
     "ADAPT_IN_PROGRESS": Reason(grpc.StatusCode.ABORTED, "another stream is adapting the NPC"),
     "WRONG_ARCHETYPE": Reason(grpc.StatusCode.FAILED_PRECONDITION, "the NPC belongs to another archetype"),
+    "SPEC_MISMATCH": Reason(
+        grpc.StatusCode.FAILED_PRECONDITION, "a game's behaviour has other sensors or actions than the archetype"
+    ),
     "REVISION_UNAVAILABLE": Reason(
         grpc.StatusCode.FAILED_PRECONDITION, "the NPC was adapted by an archetype revision that is not loaded"
     ),
@@ -64,7 +73,8 @@ class ServiceError(Exception):
         return REASONS[self.reason].code
 
     def status(self) -> status_pb2.Status:
-        """The error as google.rpc.Status with its google.rpc.ErrorInfo."""
+        """The error as google.rpc.Status with its google.rpc.ErrorInfo, on its way to a client."""
+        metrics.ERRORS.labels(self.reason).inc()
         info = error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata)
         detail = any_pb2.Any()
         detail.Pack(info)

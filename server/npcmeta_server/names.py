@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from npcmeta.header import NAME
 from npcmeta_server.errors import ServiceError
+from npcmeta_server.limits import MAX_ID
 
 MAX_SHOWN = 80
 
@@ -43,7 +44,7 @@ def checked_id(value: str, what: str) -> str:
     if not NAME.fullmatch(value):
         raise ServiceError(
             "INVALID_NAME",
-            f'{what} is "{value[:MAX_SHOWN]}", expected 1 to 63 of a-z, 0-9, "-" and "_", '
+            f'{what} is "{value[:MAX_SHOWN]}", expected 1 to {MAX_ID} of a-z, 0-9, "-" and "_", '
             "beginning with a letter or a digit",
             field=what,
         )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from npcmeta.archetype import ArchetypeFileError, npc_from_bytes
 from npcmeta.types import Params
+from npcmeta_server import metrics
 from npcmeta_server.acting.batcher import Batcher
 from npcmeta_server.acting.policy import Decisions, Frame, Policy
 from npcmeta_server.acting.state_bank import StateBank
@@ -59,6 +60,10 @@ class Roster:
             )
         return policy.hosted
 
+    def num_resident(self, archetype: str) -> int:
+        """How many NPCs of an archetype are in memory, or were a moment ago."""
+        return len(self._policies[archetype].bank)
+
     async def act(self, archetype: str, frame: Frame) -> Decisions:
         """Decides for NPCs that were acquired."""
         return await self._batchers[archetype].act(frame)
@@ -105,12 +110,22 @@ class Roster:
 
     async def _commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> tuple[RevisionRow, list[str]]:
         async with self._turn:
-            # A retry may come behind later commits: what its first try made is told, and does not act again.
-            if (before := await self._storage.run(self._store.committed, wanted.npc, request)) is not None:
-                return before
-            revision, clips = await self._storage.run(self._store.commit, wanted, request)
-            await self._thread.run(self._renew, revision, state)
+            with metrics.COMMIT_SECONDS.time():
+                revision, clips, new = await self._storage.run(self._committed, wanted, request)
+                if not new:
+                    return revision, clips
+                await self._thread.run(self._renew, revision, state)
+            metrics.REVISIONS.labels(revision.archetype).inc()
             return revision, clips
+
+    def _committed(self, wanted: CommitRequest, request: RequestKey) -> tuple[RevisionRow, list[str], bool]:
+        """Commits, on the store's thread, and says whether it was new.
+
+        A retry may come behind later commits: what its first try made is told, and does not act again.
+        """
+        if (before := self._store.committed(wanted.npc, request)) is not None:
+            return *before, False
+        return *self._store.commit(wanted, request), True
 
     async def _delete(self, npc: str, etag: str) -> None:
         async with self._turn:

@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from npcmeta_server import catalog
+from npcmeta_server import catalog, metrics
+from npcmeta_server.access import tls, tracing
+from npcmeta_server.access.gate import Gate
+from npcmeta_server.access.tls import TlsFiles
+from npcmeta_server.access.tokens import TokenFile
 from npcmeta_server.adapting.process import AdaptationProcess
 from npcmeta_server.catalog import Catalog
+from npcmeta_server.limits import MAX_CALLS, MAX_MESSAGE_BYTES, MAX_NPCS
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.ports.grpc_port import GrpcPort
 from npcmeta_server.ports.http_port import HttpPort
-from npcmeta_server.ports.surface import Services
+from npcmeta_server.ports.surface import FILES, INFERENCE, MLAGENTS, Services
 from npcmeta_server.roster import Roster
 from npcmeta_server.services.act import Act
 from npcmeta_server.services.adapt import Adapt
 from npcmeta_server.services.archetypes import Archetypes
 from npcmeta_server.services.assets import Assets
+from npcmeta_server.services.exchange import Exchange
+from npcmeta_server.services.inference import Inference
 from npcmeta_server.services.npcs import Npcs
 from npcmeta_server.store import Store
 
-GRACE_SECONDS = 5.0
+
+class MlAgents(NamedTuple):
+    """How games with ML-Agents are driven; they come from this machine only."""
+
+    port: int
+    archetypes: Mapping[str, str]  # by the name of a behaviour; one that is not named is driven by its namesake
+    sampled: bool
 
 
 class Settings(NamedTuple):
@@ -37,7 +51,17 @@ class Settings(NamedTuple):
     port: int
     http_port: int
     bank_bytes: int = 1 << 30  # of acting state of one archetype, at most
-    max_message_bytes: int = 64 << 20
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    max_calls: int = MAX_CALLS
+    max_npcs: int = MAX_NPCS
+    tls: TlsFiles | None = None
+    tokens: Path | None = None  # the file of those that are known; without one everybody may do everything
+    insecure: bool = False  # listen for other machines even without TLS or tokens
+    origins: tuple[str, ...] = ()  # of web pages that may call
+    drain_seconds: float = 0.0  # between saying that it will stop and stopping
+    grace_seconds: float = 5.0  # for calls under way, once it stops
+    mlagents: MlAgents | None = None
+    otlp_endpoint: str = ""  # where spans go; empty: none are made
 
 
 class Running(NamedTuple):
@@ -46,44 +70,98 @@ class Running(NamedTuple):
     catalog: Catalog
     grpc_address: str
     http_address: str
+    mlagents_address: str  # empty: no such port
 
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
-    """Starts a server, and stops it at the end: frames under way are finished, open streams asked to reconnect.
+    """Starts a server, and stops it at the end.
+
+    It then says so to those who watch, goes on for as long as they need to notice, lets frames under way finish, and
+    asks open streams to reconnect.
 
     Raises:
-        ValueError: If there is no archetype to serve.
+        ValueError: If there is no archetype to serve, or the settings do not go together.
         StoreError: If the store cannot be opened.
         OSError: If a port cannot be had.
     """
+    tls.check_exposure(settings.host, settings.tls is not None, settings.tokens is not None, settings.insecure)
+    tokens = TokenFile(settings.tokens) if settings.tokens else None
+    grpc_tls = tls.grpc_credentials(settings.tls) if settings.tls else None
+    http_tls = tls.http_context(settings.tls) if settings.tls else None
     torch.set_num_threads(1)
     stopping, storage = asyncio.Event(), OwnerThread("store")
     async with contextlib.AsyncExitStack() as cleanup:
+        gate = Gate(tokens, settings.max_calls, _spans(cleanup, settings.otlp_endpoint))
         found = catalog.load(settings.archetypes)
-        store = await storage.run(Store, settings.store)
+        store = await storage.run(Store, settings.store, settings.max_npcs)
         cleanup.callback(storage.close)
         cleanup.callback(storage.post, store.close)
         roster = Roster(found, store, storage, settings.bank_bytes)
         cleanup.callback(roster.close)
         adaptation = AdaptationProcess({name: hosted.data for name, hosted in found.hosted.items()})
         cleanup.callback(adaptation.close)
+        act, npcs = Act(roster, stopping), Npcs(roster, store, storage)
         services: Services = {
             "ArchetypeService": Archetypes(found, roster),
-            "NpcService": Npcs(roster, store, storage),
-            "ActService": Act(roster, stopping),
+            "NpcService": npcs,
+            "ActService": act,
             "AdaptService": Adapt(roster, store, storage, adaptation, stopping),
             "AssetService": Assets(roster, store, storage, adaptation),
+            "GRPCInferenceService": Inference(roster, act, stopping),
         }
-        grpc_port = GrpcPort(services, _address(settings.host, settings.port), settings.max_message_bytes)
-        http_port = HttpPort(services, settings.host, settings.http_port, settings.max_message_bytes)
+        host, size = settings.host, settings.max_message_bytes
+        grpc_port = GrpcPort(
+            services, (*FILES, INFERENCE), _address(host, settings.port), size, gate, credentials=grpc_tls
+        )
+        http_port = HttpPort(services, host, settings.http_port, size, gate, http_tls, settings.origins)
+        _watch(cleanup, found, roster, store)
+        mlagents_address = await _offer_mlagents(cleanup, settings, roster, npcs, stopping)
         await http_port.start()
-        cleanup.push_async_callback(http_port.stop, GRACE_SECONDS)
+        cleanup.push_async_callback(http_port.stop, settings.grace_seconds)
         await grpc_port.start()
-        cleanup.push_async_callback(grpc_port.stop, GRACE_SECONDS)
+        cleanup.push_async_callback(grpc_port.stop, settings.grace_seconds)
         cleanup.callback(stopping.set)
-        grpc_address = _address(settings.host, grpc_port.port)
-        yield Running(found, grpc_address, f"http://{_address(settings.host, http_port.port)}")
+        cleanup.push_async_callback(asyncio.sleep, settings.drain_seconds)
+        cleanup.callback(http_port.drain)
+        cleanup.push_async_callback(grpc_port.drain)
+        scheme = "https" if settings.tls else "http"
+        http_address = f"{scheme}://{_address(host, http_port.port)}"
+        yield Running(found, _address(host, grpc_port.port), http_address, mlagents_address)
+
+
+async def _offer_mlagents(
+    cleanup: contextlib.AsyncExitStack, settings: Settings, roster: Roster, npcs: Npcs, stopping: asyncio.Event
+) -> str:
+    """Opens the port for games with ML-Agents, if one is wanted, until the end; returns its address."""
+    if (wanted := settings.mlagents) is None:
+        return ""
+    exchange = Exchange(roster, npcs, stopping, wanted.archetypes, sampled=wanted.sampled)
+    # Unity dials localhost and sends no token: nobody reaches the port from elsewhere, and the gate asks for none.
+    address, gate = f"localhost:{wanted.port}", Gate(None, settings.max_calls)
+    port = GrpcPort({"UnityToExternalProto": exchange}, [MLAGENTS], address, settings.max_message_bytes, gate)
+    cleanup.push_async_callback(exchange.close)
+    await port.start()
+    cleanup.push_async_callback(port.stop, settings.grace_seconds)
+    return f"localhost:{port.port}"
+
+
+def _spans(cleanup: contextlib.AsyncExitStack, endpoint: str) -> tracing.Begin | None:
+    """Lets calls be traced, until the end, if there is somewhere to send their spans."""
+    if not endpoint:
+        return None
+    begin, finish = tracing.exporting(endpoint)
+    cleanup.callback(finish)
+    return begin
+
+
+def _watch(cleanup: contextlib.AsyncExitStack, found: Catalog, roster: Roster, store: Store) -> None:
+    """Lets the metrics ask how many NPCs there are, until the end."""
+    for name in found.hosted:
+        metrics.NPCS_RESIDENT.labels(name).set_function(partial(roster.num_resident, name))
+        cleanup.callback(metrics.NPCS_RESIDENT.remove, name)
+    metrics.NPCS_STORED.set_function(lambda: store.num_npcs)
+    cleanup.callback(metrics.NPCS_STORED.set_function, lambda: 0)
 
 
 def _address(host: str, port: int) -> str:

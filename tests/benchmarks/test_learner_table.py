@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import learner_table
-from benchmarks.learner_table import BEGIN, END, Budget, find, markdown, measure
+from benchmarks.learner_table import COMMAND, Budget, find, markdown, measure
 from npcmeta import training
 from npcmeta.outer_loop import OuterLoop
+from npcmeta_server.report import generated
+
+BEGIN, END = generated.markers(COMMAND)
 
 STEPS = 6
 BUDGET = Budget(None, STEPS)

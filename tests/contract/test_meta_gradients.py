@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from npcmeta import networks
 from npcmeta.evaluate import support_nll
+from npcmeta.learners.query_loss import mean_nll
 from npcmeta.types import Examples, Params, Task
 from tests import toys
 from tests.contract.cases import Case, build_case
@@ -57,8 +59,10 @@ def test_each_stage_has_the_slope_of_its_own_loss(name: str, kind: str) -> None:
         return case.learner.meta_loss(moved, task, Generator().manual_seed(0))[0].detach()
 
     def unadapted(moved: Params) -> Tensor:
-        fresh = case.learner.begin(moved, 3, torch.zeros(3, 0))
-        return share * support_nll(case.learner, moved, fresh, task.query).mean()
+        query, activation = task.query, case.settings.activation  # type: ignore[attr-defined]
+        members = [networks.under_prefix(f"member.{m}.", moved) for m in range(case.settings.members)]  # type: ignore[attr-defined]
+        outputs = [networks.forward(member, query.observation, activation)[0] for member in members]
+        return share * torch.stack([mean_nll(case.learner.head, each, query) for each in outputs]).mean()
 
     average = [key for key in meta if key.startswith("member.")]
     assert 0 < len(average) < len(meta)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,13 +17,19 @@ import pytest
 import torch
 from torch import Generator
 
-from npcmeta.archetype import Archetype, Npc, begin_npc, build_learner, save_archetype
+from npcmeta import __version__
+from npcmeta.archetype import Archetype, Npc, begin_npc, build_learner, save_archetype, save_npc
+from npcmeta.header import read_metadata
 from npcmeta.learners import LEARNERS
 from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
-from npcmeta_export import TARGETS, ParityError, adapt, export, load_session, parity, policy
+from npcmeta_export import TARGETS, ParityError, adapt, drawing, engine, export, graph, load_session, parity, template
+from npcmeta_export.check import check_file
 from npcmeta_export.operators import SENTIS_2_1
+from npcmeta_export.ort import ORT
 from tests import toys
 
+ROOT = Path(__file__).resolve().parents[2]
+CHILD = os.environ | {"PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("", "export", "server"))}
 ACTIONS = {
     "continuous": ActionSpec(3, ()),
     "discrete": ActionSpec(0, (3, 4)),
@@ -27,8 +38,7 @@ ACTIONS = {
 
 
 def make_archetype(folder: Path, learner: str, action: ActionSpec) -> Archetype:
-    name, changes = toys.VARIANTS.get(learner, (learner, {}))
-    settings = dataclasses.replace(LEARNERS[name](), **changes)  # type: ignore[type-var]
+    name, settings = toys.VARIANTS.get(learner, (learner, {}))[0], toys.small_settings(learner)
     spec = BehaviorSpec(7, action, 10.0)
     meta = settings.build(spec).init(Generator().manual_seed(3))
     normaliser = Normaliser(tuple(0.1 * i for i in range(7)), tuple(1.0 + 0.2 * i for i in range(7)))
@@ -43,7 +53,8 @@ def changed_npc(archetype: Archetype) -> Npc:
 
 
 def feeds(archetype: Archetype, rows: int) -> dict[str, np.ndarray]:
-    return {k: v.numpy() for k, v in policy.example_inputs(archetype, rows, Generator().manual_seed(5)).items()}
+    inputs = ORT.example(engine.policy_of(archetype), rows, Generator().manual_seed(5))
+    return {name: value.numpy() for name, value in inputs.items()}
 
 
 @pytest.mark.parametrize(("learner", "kind"), toys.cases())
@@ -73,6 +84,7 @@ def test_assets_keep_to_what_engines_accept(tmp_path: Path, learner: str, target
     kind = "discrete" if target == "adapt" else toys.kinds(learner)[-1]
     archetype = make_archetype(tmp_path, learner, ACTIONS[kind])
     file, _ = export(archetype, target, tmp_path)
+    assert check_file(file, target, run=False).findings == ()
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
     assert model.ir_version == 8
@@ -80,11 +92,14 @@ def test_assets_keep_to_what_engines_accept(tmp_path: Path, learner: str, target
     assert {node.op_type for node in model.graph.node} <= SENTIS_2_1
     assert all(not tensor.external_data for tensor in model.graph.initializer)
     assert all(value.type.tensor_type.shape.dim[0].dim_param == "n" for value in model.graph.input)
+    assert all(len(value.dims) <= 8 for value in model.graph.initializer)
 
 
-@pytest.mark.parametrize("learner", ["protonet", "matching"])
+@pytest.mark.parametrize("learner", ["protonet", "matching", "maml", "cavia"])
 def test_npcs_that_see_pictures(tmp_path: Path, learner: str) -> None:
-    settings = dataclasses.replace(LEARNERS[learner](), image=(18, 16, 2), filters=12)  # type: ignore[type-var]
+    shared = learner in ("protonet", "matching")  # kernels of a character's own are matrices
+    changes = {"image": (18, 16, 2), "filters": 12} | ({} if shared else {"inner_steps": 1})
+    settings = dataclasses.replace(LEARNERS[learner](), **changes)  # type: ignore[type-var]
     spec = BehaviorSpec(18 * 16 * 2, ActionSpec(0, (5,)), 10.0)
     meta = settings.build(spec).init(Generator().manual_seed(3))
     normaliser = Normaliser((0.5,) * spec.observation_size, (0.3,) * spec.observation_size)
@@ -93,7 +108,7 @@ def test_npcs_that_see_pictures(tmp_path: Path, learner: str) -> None:
     for target in TARGETS:
         file, _ = export(archetype, target, tmp_path, begin_npc(archetype, "bob"))
         assert {node.op_type for node in onnx.load(file).graph.node} <= SENTIS_2_1
-        assert "Conv" in {node.op_type for node in onnx.load(file).graph.node}
+        assert ("Conv" in {node.op_type for node in onnx.load(file).graph.node}) == shared
 
 
 def test_an_adapted_npc_is_a_small_file_that_does_not_grow_with_the_batch(tmp_path: Path) -> None:
@@ -103,21 +118,51 @@ def test_an_adapted_npc_is_a_small_file_that_does_not_grow_with_the_batch(tmp_pa
     assert file.stat().st_size < 1.2 * weights + 10_000
 
 
-def test_exports_are_reproducible_to_the_byte(tmp_path: Path) -> None:
+EXPORT_ALL = """
+import sys
+from pathlib import Path
+from typing import Any
+from npcmeta.archetype import load_archetype, load_npc
+from npcmeta_export import TARGETS, export
+folder, out = map(Path, sys.argv[1:])
+archetype = load_archetype(folder / "guard.safetensors")
+npc = load_npc(folder / "bob.npc", archetype)
+for target in (*TARGETS, STATE):
+    export(archetype, target, out, npc)
+for target in ("mlagents", "sentis"):
+    export(archetype, target, out)
+"""
+
+
+def test_exports_are_reproducible_to_the_byte_by_another_process(tmp_path: Path) -> None:
     archetype = make_archetype(tmp_path, "cnp", ACTIONS["mixed"])
-    first, _ = export(archetype, "policy", tmp_path / "a")
-    second, _ = export(archetype, "policy", tmp_path / "b")
-    assert first.read_bytes() == second.read_bytes()
+    save_npc(changed_npc(archetype), tmp_path / "bob.npc")
+    for out in ("a", "b"):
+        subprocess.run([sys.executable, "-c", EXPORT_ALL, tmp_path, tmp_path / out], check=True, env=CHILD)
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert len(names) == len(TARGETS) + 4  # the two for all NPCs, a state, and the manifest
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
 def test_the_file_says_where_it_comes_from(tmp_path: Path) -> None:
     archetype = make_archetype(tmp_path, "cnp", ACTIONS["discrete"])
-    file, manifest = export(archetype, "ort", tmp_path, changed_npc(archetype))
+    npc = changed_npc(archetype)
+    save_npc(npc, tmp_path / "bob.npc")
+    file, manifest = export(archetype, "ort", tmp_path, npc)
     facts = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
     assert facts["npcmeta.archetype_revision"] == archetype.revision
-    assert facts["npcmeta.npc"] == "bob"
+    assert (facts["npcmeta.npc"], facts["npcmeta.learner"], facts["npcmeta.version"]) == ("bob", "cnp", __version__)
+    assert (
+        facts["npcmeta.source_digest"] == read_metadata((tmp_path / "bob.npc").read_bytes(), "npcmeta.npc")["revision"]
+    )
     assert json.loads(facts["npcmeta.spec"])["branch_sizes"] == [3, 4]
-    assert [entry["file"] for entry in json.loads(manifest.read_text())["assets"]] == ["bob.ort.onnx"]
+    [entry] = json.loads(manifest.read_text())["assets"]
+    assert (entry["file"], entry["sha256"]) == ("bob.ort.onnx", hashlib.sha256(file.read_bytes()).hexdigest())
+    assert entry["npc"]["digest"] == facts["npcmeta.source_digest"]
+    shared, _ = export(archetype, "mlagents", tmp_path)
+    facts = {entry.key: entry.value for entry in onnx.load(shared).metadata_props}
+    assert facts["npcmeta.source_digest"] == archetype.revision
 
 
 def test_zero_noise_is_the_most_likely_action_and_masks_hold(tmp_path: Path) -> None:
@@ -133,28 +178,72 @@ def test_zero_noise_is_the_most_likely_action_and_masks_hold(tmp_path: Path) -> 
 
 def test_a_wrong_graph_is_refused_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archetype = make_archetype(tmp_path, "cnp", ACTIONS["mixed"])
-    model = policy.policy_model(archetype)
-    constants = [node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"]
-    decoder = next(tensor for tensor in constants if list(tensor.dims) == [7, 128])  # its first layer
-    values = np.frombuffer(decoder.raw_data, np.float32).copy()
-    values[::7] += 0.05
-    decoder.raw_data = values.tobytes()
+    traced = graph.trace
 
-    def act(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        state = {key: inputs[f"state.{key}"] for key in ("sum", "count")}
-        return policy.decide(archetype, state, inputs)
+    def wrongly(*given: Any, **named: Any) -> onnx.ModelProto:
+        model = traced(*given, **named)
+        constants = [node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"]
+        decoder = next(tensor for tensor in constants if list(tensor.dims) == [7, 12])  # its first layer
+        values = np.frombuffer(decoder.raw_data, np.float32).copy()
+        values[::7] += 0.05
+        decoder.raw_data = values.tobytes()
+        return model
 
-    def example(rows: int, generator: Generator) -> dict[str, torch.Tensor]:
-        state = policy.example_state(archetype, rows, generator)
-        return policy.example_inputs(archetype, rows, generator) | {f"state.{k}": v for k, v in state.items()}
-
-    with pytest.raises(ParityError, match="differs from torch by"):
-        parity.check(model.SerializeToString(), act, example, archetype.spec.action)
-
-    monkeypatch.setattr(parity.check, "__defaults__", (-1.0,))
-    with pytest.raises(ParityError):
-        export(archetype, "policy", tmp_path / "out")
+    monkeypatch.setattr(graph, "trace", wrongly)
+    for target in (name for name in TARGETS if name != "adapt"):
+        with pytest.raises(ParityError, match="differs from torch by"):
+            export(archetype, target, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_noise_that_is_no_noise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archetype = make_archetype(tmp_path, "cnp", ACTIONS["mixed"])
+    monkeypatch.setattr(drawing, "SCATTER", 0.0)  # draws no longer depend on who draws, but are still fair
+    export(archetype, "mlagents", tmp_path)
+    for wrong, fault in (
+        (torch.zeros_like, "variance"),
+        (lambda x: torch.rand_like(x[:1]).expand_as(x), "mean|variance"),
+    ):
+        monkeypatch.setattr(torch, "rand_like", wrong)
+        with pytest.raises(ParityError, match=f"noise: its ({fault})"):
+            export(archetype, "mlagents", tmp_path / "out")
+        monkeypatch.undo()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_template_holds_the_state_of_each_npc_and_is_compared_with_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archetype = make_archetype(tmp_path, "maml", ACTIONS["mixed"])
+    made, npc = template.make_template(archetype, ORT), changed_npc(archetype)
+    own, _ = export(archetype, "ort", tmp_path, npc)
+    assert template.fill(made, npc) == own.read_bytes()
+    assert template.fill(made, begin_npc(archetype, "bob")) != own.read_bytes()
+    template.verify(made, npc)
+    to_bytes = graph.to_bytes
+
+    def damaged(model: onnx.ModelProto) -> bytes:
+        model.graph.initializer[0].raw_data = bytes(len(model.graph.initializer[0].raw_data))
+        return to_bytes(model)
+
+    monkeypatch.setattr(graph, "to_bytes", damaged)
+    with pytest.raises(ParityError, match="does not hold the state"):
+        template.fill(made, npc)
+
+
+def test_graphs_are_checked_on_recorded_play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archetype = make_archetype(tmp_path, "cnp", ACTIONS["mixed"])
+    seen: list[torch.Tensor] = []
+    compared = parity.check
+
+    def watched(session: Any, function: Any, inputs: dict[str, torch.Tensor], *rest: Any) -> None:
+        seen.append(inputs["observation"])
+        compared(session, function, inputs, *rest)
+
+    monkeypatch.setattr(parity, "check", watched)
+    shown = toys.draw_task("mixed", 2, 5).support._replace(observation=torch.full((2, 5, 7), 3.25))
+    export(archetype, "policy", tmp_path, recorded=shown)
+    assert {len(each) for each in seen if bool((each == 3.25).all())} == {1, 257}
 
 
 def test_an_unknown_target_names_those_there_are(tmp_path: Path) -> None:

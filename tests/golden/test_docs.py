@@ -1,19 +1,38 @@
 """What the documentation lists is what the code has."""
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from npcmeta.learners import LEARNERS
 from npcmeta.tasks import FAMILIES
+from npcmeta_export.check import CONTRACTS
 from npcmeta_server.cli import COMMANDS
 from npcmeta_server.errors import REASONS
+from tests.golden.operating import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = {
+    "mlagents": "engines/unity_ml_agents.md",
+    "sentis": "engines/unity_sentis.md",
+    "godot": "engines/godot.md",
+    "ort": "engines/unreal_and_onnxruntime.md",
+    "policy": "assets.md",
+    "adapt": "assets.md",
+    "begin": "assets.md",
+}
 
 
 def test_the_table_of_errors_is_complete() -> None:
     rows = re.findall(r"^\| ([A-Z_]+) \| ([A-Z_]+) \| (.+) \|$", (ROOT / "docs" / "wire.md").read_text(), re.MULTILINE)
     assert rows == [(name, reason.code.name, reason.meaning) for name, reason in REASONS.items()]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_settings_limits_metrics_and_roles_are_documented_as_they_are(table: Callable[[], Iterator[str]]) -> None:
+    assert "\n".join(table()) in (ROOT / "docs" / "operating.md").read_text()
 
 
 def test_every_reason_is_given_somewhere() -> None:
@@ -32,3 +51,19 @@ def test_links_between_documents_lead_somewhere() -> None:
     for document in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "unity_client_stub").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_name_that_an_engine_looks_for_is_on_its_page() -> None:
+    assert set(PAGES) == set(CONTRACTS)
+    for target, page in PAGES.items():
+        text = (ROOT / "docs" / page).read_text()
+        names = [port.name for port in (*CONTRACTS[target].inputs, *CONTRACTS[target].outputs)]
+        written = [name.replace(".*", ".<key>").replace("_*", "_0") for name in names]
+        assert [name for name in written if f"`{name}`" not in text] == [], page
+
+
+def test_codes_that_the_pages_name_are_those_of_findings() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "export" / "npcmeta_export" / "check").glob("*.py"))
+    for page in (ROOT / "docs" / "engines").glob("*.md"):
+        for code in re.findall(r"\(`([a-z-]+)`(?:, `([a-z-]+)`)?\)", page.read_text()):
+            assert [name for name in code if name and f'"{name}"' not in sources] == [], page.name

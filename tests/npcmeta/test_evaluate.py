@@ -104,14 +104,14 @@ def test_evaluate_gives_every_task_its_own_noise_whatever_the_chunks() -> None:
     assert scores.nll.tolist() == pytest.approx([-math.log((1 + n) / (3 + n)) for n in range(count)])
 
 
-@pytest.mark.parametrize("learner", ["maml", "cnp", "finetune"])
+@pytest.mark.parametrize("learner", ["maml", "cnp", "finetune", "bayes"])
 def test_chunks_change_nothing(learner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     built = toys.small_settings(learner).build(toys.spec("mixed"))
     meta, task = built.init(torch.Generator().manual_seed(0)), toys.draw_task("mixed", 7, 5)
     whole = scoring.evaluate(built, meta, torch.zeros(7, 0), task)
     monkeypatch.setattr(scoring, "CHUNK", 3)
     for found, expected in zip(scoring.evaluate(built, meta, torch.zeros(7, 0), task), whole, strict=True):
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(found, expected, equal_nan=True)
 
 
 def test_support_nll_is_zero_without_examples() -> None:
@@ -137,7 +137,9 @@ def named(ids: tuple[str, ...]) -> NamedTasks:
 
 def test_a_row_is_what_scripts_rely_on() -> None:
     nan = torch.full((3,), math.nan)
-    scores = scoring.Scores(torch.tensor([0.5, 1.0, 1.5]), torch.tensor([0.0, 0.5, 1.0]), nan)
+    scores = scoring.Scores(
+        torch.tensor([0.5, 1.0, 1.5]), torch.tensor([0.0, 0.5, 1.0]), nan, torch.tensor([0.2, 0.3, 0.4])
+    )
     row = scoring.row("guard", "maml", 20, named(("ann", "bob", "eve")), scores)
     assert json.loads(json.dumps(row, allow_nan=False)) == row
     assert row == {
@@ -149,17 +151,20 @@ def test_a_row_is_what_scripts_rely_on() -> None:
         "accuracy": 0.5,
         "mse": None,
         "nll_ci95": pytest.approx(1.96 * 0.5 / math.sqrt(3)),
+        "known": pytest.approx(0.3),
         "per_task": {"ann": 0.5, "bob": 1.0, "eve": 1.5},
     }
 
 
 def test_an_error_is_in_the_familys_own_units() -> None:
-    scores = scoring.Scores(torch.zeros(2), torch.full((2,), math.nan), torch.tensor([0.01, 0.03]))
+    scores = scoring.Scores(
+        torch.zeros(2), torch.full((2,), math.nan), torch.tensor([0.01, 0.03]), torch.full((2,), math.nan)
+    )
     row = scoring.row("wave", "maml", 10, named(("a", "b")), scores, unit=5.0)
     assert row["mse"] == pytest.approx(25 * 0.02)
     assert row["accuracy"] is None
 
 
 def test_one_task_has_no_confidence_interval() -> None:
-    scores = scoring.Scores(torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([math.nan]))
+    scores = scoring.Scores(torch.tensor([0.5]), *torch.tensor([[1.0], [math.nan], [math.nan]]))
     assert scoring.row("guard", "maml", 1, named(("ann",)), scores)["nll_ci95"] is None

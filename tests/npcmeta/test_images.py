@@ -61,7 +61,7 @@ def test_fresh_convolutions_neither_vanish_nor_grow() -> None:
 
 
 @pytest.mark.parametrize("image", [(28,), (28, 27), (28, 28, 3), (7, 112), (7, 7, 4, 4)])
-@pytest.mark.parametrize("name", ["protonet", "matching"])
+@pytest.mark.parametrize("name", ["protonet", "matching", "maml", "reptile", "cavia"])
 def test_what_is_no_picture_is_refused(name: str, image: tuple[int, ...]) -> None:
     settings = dataclasses.replace(learners.settings_type(name)(), image=image)  # type: ignore[type-var]
     message = r"setting image is \[.*784 values; expected height, width .* at least 8"

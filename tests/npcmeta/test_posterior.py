@@ -1,5 +1,6 @@
 """The posterior against definitions that are written down independently of it."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -96,8 +97,19 @@ def test_inverse_is_one(size: int, log_condition: float, seed: int) -> None:
     grown = basis * torch.logspace(-3, log_condition, size, dtype=torch.float64) @ basis.T
     matrix = torch.eye(size, dtype=torch.float64) + (grown + grown.T) / 2
     expected = torch.linalg.inv(matrix)
-    torch.testing.assert_close(posterior.inverse(matrix), expected, rtol=1e-8, atol=1e-10)
-    torch.testing.assert_close(posterior.inverse(matrix.float()).double(), expected, rtol=1e-3, atol=1e-4)
+    for way in (contextlib.nullcontext, posterior.products_alone):
+        with way():
+            torch.testing.assert_close(posterior.inverse(matrix), expected, rtol=1e-8, atol=1e-10)
+            torch.testing.assert_close(posterior.inverse(matrix.float()).double(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_an_inverse_that_cannot_be_factorised_is_finite_and_leaves_the_others_alone() -> None:
+    stiff = torch.eye(8) + 1e9 * torch.ones(8, 8)  # rounding leaves nothing of the identity
+    easy = 3 * torch.eye(8)
+    found = posterior.inverse(torch.stack([stiff, easy]))
+    assert torch.linalg.cholesky_ex(stiff).info > 0
+    assert found.isfinite().all()
+    torch.testing.assert_close(found[1], torch.eye(8) / 3)
 
 
 def test_inverse_has_its_gradient() -> None:
@@ -120,20 +132,29 @@ def test_extreme_outliers_stay_finite() -> None:
 
 
 def test_a_character_is_better_known_the_more_it_showed() -> None:
-    head, average, features, examples = problem("discrete")
+    head, average, features, examples = problem("mixed")
     shares = []
     for shown in (0, 3, 30):
         part = examples._replace(weight=examples.weight * (torch.arange(SHOTS) < shown))
-        temper = torch.ones(TASKS, dtype=torch.float64)
-        _, _, covariance = posterior.fit(head, average, features, part, nothing(head), temper, 1)
-        shares.append(posterior.known(features, examples.weight, covariance))
-    assert torch.equal(shares[0], torch.zeros(TASKS, 1, dtype=torch.float64))
+        _, _, covariance = posterior.fit(head, average, features, part, nothing(head), torch.ones(TASKS).double(), 1)
+        shares.append(posterior.known(features, covariance))
+    torch.testing.assert_close(shares[0], torch.zeros(TASKS, dtype=torch.float64))
     assert (shares[0] < shares[1]).all()
     assert (shares[1] < shares[2]).all()
     assert (shares[2] < 1).all()
+
+
+def test_what_is_known_is_the_share_of_a_situations_variance() -> None:
+    covariance = torch.diag(torch.tensor([1.0, 0.5, 0.25])).reshape(1, 1, 3, 3)
+    assert posterior.known(torch.eye(3)[:1].unsqueeze(0), covariance).item() == 0.0
+    assert posterior.known(torch.eye(3)[2:].unsqueeze(0), covariance).item() == 0.75
+    assert posterior.known(2 * torch.eye(3)[1:].unsqueeze(0), covariance).item() == pytest.approx(1 - 0.75 / 2)
 
 
 def test_how_many_more_examples_make_a_character_known() -> None:
     """Where the prior counts for 60 examples, 20 make a quarter, and 40 more make a half."""
     assert posterior.examples_until(0.25, 20, 0.5) == pytest.approx(40)
     assert posterior.examples_until(0.8, 20, 0.5) == 0.0
+    assert posterior.examples_until_next_tenth(0.25, 20) == (0.3, 6)
+    assert posterior.examples_until_next_tenth(0.5, 20) == (0.6, 10)
+    assert posterior.examples_until_next_tenth(0.93, 500) == (1.0, 0)

@@ -13,7 +13,12 @@ from tests import toys
 from tests.contract.cases import build_case
 from tests.server.client import Client
 
-ARCHETYPES = {"guard": ("cnp", "mixed"), "scout": ("maml", "discrete"), "painter": ("cnp", "continuous")}
+ARCHETYPES = {
+    "guard": ("cnp", "mixed"),
+    "scout": ("maml", "discrete"),
+    "painter": ("cnp", "continuous"),
+    "warden": ("bayes", "mixed"),
+}
 """By name: the learner, and the kind of actions."""
 
 

@@ -41,3 +41,17 @@ async def test_a_fault_of_a_call_is_raised_where_somebody_waits_and_logged_where
         thread.post(lambda: 1 // 0)
         thread.close()
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_idle_is_a_thread_that_has_nothing_waiting_or_under_way() -> None:
+    thread, gate = OwnerThread("it"), threading.Event()
+    assert thread.idle
+    running, waiting = asyncio.create_task(thread.run(gate.wait)), asyncio.create_task(thread.run(gate.wait))
+    await asyncio.sleep(0)
+    waiting.cancel()  # which leaves the one that runs
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert not thread.idle
+    gate.set()
+    await running
+    thread.close()
+    assert thread.idle

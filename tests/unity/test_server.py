@@ -13,9 +13,12 @@ from torch import Generator
 
 from npcmeta.archetype import Archetype, save_archetype
 from npcmeta.types import Normaliser
+from npcmeta_server.access import tokens
 from npcmeta_server.demo import host
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, npcs_pb2_grpc
+from npcmeta_server.serving import Settings
 from tests import toys
+from tests.server.in_thread import served
 from tests.unity import faulty_server
 from tests.unity.conftest import CLIENT, Compile, Run
 
@@ -96,3 +99,22 @@ def test_the_sample_says_what_is_wrong(
     assert done.returncode == 1
     assert message in done.stderr
     assert done.stderr.count("\n") == 1, "one line is enough"
+
+
+def test_the_sample_shows_its_token_and_says_what_that_may_not_do(
+    sample: Path, run_program: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "archetypes").mkdir()
+    save_untrained("mixed", tmp_path / "archetypes" / "mixed.safetensors")
+    text, lines = tokens.new("game", "act", {})
+    (tmp_path / "tokens.toml").write_text(lines)
+    store = f"sqlite:///{tmp_path / 'npcs.db'}"
+    settings = Settings(tmp_path / "archetypes", store, "127.0.0.1", 0, 0, tokens=tmp_path / "tokens.toml")
+    with served(settings) as server:
+        asked = ("--server", server.http, "--archetype", "mixed", "--assets", tmp_path / "assets")
+        monkeypatch.delenv("NPCMETA_TOKEN", raising=False)
+        without = run_program(sample, *asked)
+        monkeypatch.setenv("NPCMETA_TOKEN", text)
+        known = run_program(sample, *asked)
+    assert without.stderr.startswith("error: Unauthenticated (INVALID_TOKEN): the call has no token")
+    assert known.stderr.startswith("error: PermissionDenied (ROLE_NEEDED): token game has the role act, ")

@@ -141,7 +141,7 @@ class ArenaFamily:
 
 
 def splits(
-    split: int = 0, *, train_characters: int = 800, validation_characters: int = 32, test_characters: int = 32
+    split: int = 0, *, train_characters: int = 2000, validation_characters: int = 32, test_characters: int = 32
 ) -> TaskSplits:
     """The arena's characters for one split seed; each part is simulated when it is first used."""
     parts: dict[str, Any] = {"train": train_characters, "validation": validation_characters, "test": test_characters}

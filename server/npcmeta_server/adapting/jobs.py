@@ -31,6 +31,8 @@ class Progressed(NamedTuple):
     steps: int
     examples: int
     support_nll: float  # nats per decision
+    known: float = 0.0  # share of the doubt about the character that is gone, 0 to 1; 0 if the learner cannot say
+    more_examples: int = 0  # about how many would bring `known` to its next tenth
 
 
 class Adapted(NamedTuple):

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
+from npcmeta_server import metrics
 from npcmeta_server.adapting import worker
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Exported, ExportJob, Failed, Job, Progressed
 from npcmeta_server.errors import ServiceError
@@ -53,7 +54,8 @@ class AdaptationProcess:
         Raises:
             ServiceError: ADAPTATION_DIVERGED, or ADAPTATION_FAILED if the process died over it.
         """
-        answer = await self._do(job, watch)
+        with metrics.ADAPTATIONS_WAITING.track_inprogress(), metrics.ADAPTATION_SECONDS.time():
+            answer = await self._do(job, watch)
         assert isinstance(answer, Adapted)
         return answer
 
@@ -113,6 +115,7 @@ class AdaptationProcess:
 
     def _started(self, process: BaseProcess, connection: Connection) -> None:
         self._process, self._connection = process, connection
+        metrics.ADAPTATION_STARTS.inc()
         threading.Thread(target=self._read, args=(process, connection), daemon=True, name="adaptation-reader").start()
 
     def _read(self, process: BaseProcess, connection: Connection) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from npcmeta import posterior
 from npcmeta.archetype import (
     Archetype,
     Npc,
@@ -23,7 +24,9 @@ from npcmeta.archetype import (
 )
 from npcmeta.evaluate import support_nll
 from npcmeta.types import Action, Examples, Params
-from npcmeta_export.npc import npc_model
+from npcmeta_export.ort import ORT
+from npcmeta_export.template import Template, fill, make_template
+from npcmeta_server import logs
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Exported, ExportJob, Failed, Job, Progressed
 from npcmeta_server.clips import Clip, to_examples
 
@@ -54,12 +57,13 @@ def work(connection: Connection, files: Mapping[str, bytes]) -> None:
     if hasattr(os, "nice"):
         os.nice(5)  # frames come first
     torch.set_num_threads(1)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure_as_told()
     archetypes = {name: archetype_from_bytes(data, source=name) for name, data in files.items()}
+    templates: dict[str, Template] = {}
     try:
         while True:
             for batch in batches(_waiting(connection)):
-                _answer(archetypes, batch, lambda number, answer: connection.send((number, answer)))
+                _answer(archetypes, templates, batch, lambda number, answer: connection.send((number, answer)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
@@ -89,7 +93,8 @@ def adapt(archetype: Archetype, jobs: Mapping[int, AdaptJob], tell: Tell) -> Non
             state, nll = reached, support_nll(learner, archetype.meta, reached, examples)
             for row, (number, job) in enumerate(jobs.items()):
                 if step <= steps[row]:
-                    tell(number, Progressed(step, steps[row], job.clip.examples, float(nll[row])))
+                    doubt = _doubt(reached, row, job.clip.examples)
+                    tell(number, Progressed(step, steps[row], job.clip.examples, float(nll[row]), *doubt))
     for row, (number, job) in enumerate(jobs.items()):
         tell(number, _adapted(archetype, job, row, state, nll))
 
@@ -114,6 +119,12 @@ def pad(clips: Sequence[Clip]) -> Examples:
     return Examples(column(lambda part: part.observation), action, mask, weight)
 
 
+def _doubt(state: Params, row: int, examples: int) -> tuple[float, int]:
+    """How well an NPC is known, and how many more examples would help; zeros if its learner cannot say."""
+    known = float(state["known"][row]) if "known" in state else 0.0
+    return known, posterior.examples_until_next_tenth(known, examples)[1] if known > 0 else 0
+
+
 def _waiting(connection: Connection) -> list[Numbered]:
     """At least one job, and all others that have come."""
     jobs = [Numbered(*connection.recv())]
@@ -130,11 +141,13 @@ def _fits(batch: Sequence[Numbered], entry: Numbered) -> bool:
     return longest * (len(batch) + 1) <= MAX_PADDED_EXAMPLES
 
 
-def _answer(archetypes: Mapping[str, Archetype], batch: Sequence[Numbered], tell: Tell) -> None:
+def _answer(
+    archetypes: Mapping[str, Archetype], templates: dict[str, Template], batch: Sequence[Numbered], tell: Tell
+) -> None:
     archetype = archetypes[batch[0].job.archetype]
     try:
         if isinstance(batch[0].job, ExportJob):
-            tell(batch[0].number, _export(archetype, batch[0].job))
+            tell(batch[0].number, _export(archetype, templates, batch[0].job))
         else:
             adapt(archetype, {entry.number: entry.job for entry in batch if isinstance(entry.job, AdaptJob)}, tell)
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -142,15 +155,17 @@ def _answer(archetypes: Mapping[str, Archetype], batch: Sequence[Numbered], tell
     except Exception:  # the process has to outlive whatever a job does
         if len(batch) > 1:  # only the job whose fault it was may fail
             for entry in batch:
-                _answer(archetypes, [entry], tell)
+                _answer(archetypes, templates, [entry], tell)
             return
         log.exception("a job for npcs/%s failed", batch[0].job.npc)
         tell(batch[0].number, Failed("INTERNAL", "the adaptation process failed; the server's log says more"))
 
 
-def _export(archetype: Archetype, job: ExportJob) -> Exported:
+def _export(archetype: Archetype, templates: dict[str, Template], job: ExportJob) -> Exported:
     npc = npc_from_bytes(job.data, archetype, source=f"npcs/{job.npc}")
-    return Exported(npc_model(archetype, npc).SerializeToString(deterministic=True))
+    if job.archetype not in templates:
+        templates[job.archetype] = make_template(archetype, ORT)
+    return Exported(fill(templates[job.archetype], npc))
 
 
 def _adapted(archetype: Archetype, job: AdaptJob, row: int, state: Params, nll: Tensor) -> Adapted | Failed:

@@ -16,9 +16,6 @@ from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
 from npcmeta_server.roster import Acting
 
-MAX_ROWS = 20_000
-"""NPCs that decide in one tick, at most."""
-
 
 class Deciding(NamedTuple):
     """Who decides in a frame: a row of the bank and a seed for each."""

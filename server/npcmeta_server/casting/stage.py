@@ -7,16 +7,19 @@ from collections.abc import Iterable
 
 from npcmeta_server import names, tensors
 from npcmeta_server.acting.policy import Decisions
-from npcmeta_server.casting.group import MAX_ROWS, Group, read_frame
+from npcmeta_server.casting.group import Group, read_frame
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_pb2
+from npcmeta_server.limits import (
+    MAX_CHANGES,
+    MAX_GROUPS,
+    MAX_INDEX,
+    MAX_MEMBERS,
+    MAX_MEMBERS_AT_ONCE,
+    MAX_PARTS,
+    MAX_ROWS,
+)
 from npcmeta_server.roster import Acting, Roster
-
-MAX_GROUPS, MAX_MEMBERS, MAX_INDEX, MAX_PARTS = 256, 100_000, 999_999, 1024
-MAX_CHANGES = 256
-"""Groups, and removals, that a Cast names, at most."""
-MAX_MEMBERS_AT_ONCE = 10_000
-"""In one group of a Cast; what it takes to read them must not hold up other streams."""
 
 
 class Stage:

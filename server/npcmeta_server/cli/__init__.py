@@ -13,7 +13,10 @@ COMMANDS = {
     "evaluate": "measure archetypes on held-out tasks",
     "adapt": "make an NPC from demonstrations, without a game or a server",
     "export": "write ONNX assets for a game",
+    "check": "hold an ONNX file against what an engine accepts",
     "serve": "serve archetypes and NPCs over gRPC, gRPC-Web and Connect",
+    "top": "watch a running server",
+    "token": "make a token for clients of a server",
     "data": "inspect recorded demonstrations",
     "bench": "measure this machine beside what others do",
 }
@@ -43,7 +46,11 @@ def _run(command: str, arguments: list[str]) -> int:
 
     function = getattr(importlib.import_module(f"npcmeta_server.cli.{command}"), command)
     try:
-        tyro.cli(function, args=arguments, prog=f"npcmeta {command}")
+        if command == "serve":
+            from npcmeta_server.cli import environment
+
+            arguments = environment.arguments(function, arguments, os.environ)
+        status = tyro.cli(function, args=arguments, prog=f"npcmeta {command}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -52,7 +59,7 @@ def _run(command: str, arguments: list[str]) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def _usage() -> str:

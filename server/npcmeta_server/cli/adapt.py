@@ -106,12 +106,9 @@ def table(nlls: list[float]) -> Table:
 def how_well_known(npc: Npc) -> str:
     """How well the demonstrations show the character, and what more of them would do."""
     share = float(npc.state["known"])
-    target = (int(10 * share) + 1) / 10
-    said = f"{npc.name} is known to {share:.0%} in the situations that it was shown in"
-    if target >= 1:
-        return said
-    more = posterior.examples_until(share, npc.examples, target)
-    return f"{said}; about {more:.0f} more examples would make it {target:.0%}"
+    target, more = posterior.examples_until_next_tenth(share, npc.examples)
+    said = f"{npc.name} is known to {share:.0%}, over situations of all kinds"
+    return f"{said}; about {more} more examples would make it {target:.0%}" if more else said
 
 
 def report(npc: Npc, nlls: list[float]) -> Iterator[RenderableType]:

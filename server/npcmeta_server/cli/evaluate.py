@@ -217,6 +217,9 @@ def tables(rows: list[dict[str, Any]]) -> list[Table]:
         shown.append(table(rows, "accuracy", "accuracy, share of decisions", "{:.3f}", max))
     if any(row["mse"] is not None for row in rows):
         shown.append(table(rows, "mse", "mean squared error", "{:.4f}", min))
+    sure = [row for row in rows if row["known"] is not None]
+    if any(row["shots"] for row in sure):
+        shown.append(table(sure, "known", "how well known, by the learner's own account", "{:.2f}", max))
     return shown
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 import signal
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.engine import make_url
 
+from npcmeta_server import logs
+from npcmeta_server.access.tls import TlsFiles
 from npcmeta_server.catalog import Catalog
-from npcmeta_server.serving import Running, Settings, running
+from npcmeta_server.limits import MAX_CALLS, MAX_NPCS
+from npcmeta_server.serving import MlAgents, Running, Settings, running
 
 
 def serve(
@@ -21,37 +25,103 @@ def serve(
     port: int = 50051,
     http_port: int = 8080,
     bank_mebibytes: int = 1024,
+    tls_certificate: Path | None = None,
+    tls_key: Path | None = None,
+    tls_client_ca: Path | None = None,
+    tokens: Path | None = None,
+    insecure: bool = False,
+    cors_origins: tuple[str, ...] = (),
+    max_calls: int = MAX_CALLS,
+    max_npcs: int = MAX_NPCS,
+    drain_seconds: float = 0.0,
+    grace_seconds: float = 5.0,
+    log_format: logs.Format = "text",
+    log_level: logs.Level = "info",
+    otlp_endpoint: str = "",
+    mlagents_port: int | None = None,
+    mlagents_behaviors: tuple[str, ...] = (),
+    mlagents_likeliest: bool = False,
 ) -> None:
     """Serve archetypes: create NPCs, adapt them while they act, decide for thousands of them per frame.
 
     Args:
         archetypes: Folder of archetype files, or of folders that train wrote.
         store: Where NPCs, demonstrations and revisions are kept: sqlite:///FILE.
-        host: Address to listen on. The wire is not encrypted: keep it on machines that you trust.
+        host: Address to listen on. One that other machines can reach needs TLS and tokens.
         port: For gRPC.
         http_port: For gRPC-Web and Connect.
         bank_mebibytes: Memory for the states of acting NPCs, for each archetype.
+        tls_certificate: PEM file of the server's certificate, with the chain behind it.
+        tls_key: PEM file of its key.
+        tls_client_ca: PEM file of certificates; clients have to show one that they signed.
+        tokens: File of the tokens that are known, as npcmeta token new writes it.
+        insecure: Listen for other machines even without TLS or tokens.
+        cors_origins: Web pages that may call the HTTP port, for example https://game.example; "*" for all.
+        max_calls: Calls and streams under way at a time.
+        max_npcs: NPCs in the store.
+        drain_seconds: How long to go on answering after a signal to stop, while health says NOT_SERVING.
+        grace_seconds: How long calls under way may then take; a second signal ends the waiting.
+        log_format: text for people, json for programs.
+        log_level: The least that is logged; debug has every call.
+        otlp_endpoint: Where OpenTelemetry's spans go, for example http://127.0.0.1:4318/v1/traces; needs npcmeta[otel].
+        mlagents_port: Where Unity games with ML-Agents find their trainer: 5004 for the Editor, or what a build was
+            started with (--mlagents-port). Not offered unless given.
+        mlagents_behaviors: NAME=ARCHETYPE for each behaviour that is driven by another archetype than its namesake;
+            NAME= lets its agents stand still.
+        mlagents_likeliest: Agents take the most likely action instead of drawing one.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for option, value in (("--port", port), ("--http-port", http_port)):
+    logs.configure(log_format, log_level)
+    for option, value in (("--port", port), ("--http-port", http_port), ("--mlagents-port", mlagents_port or 0)):
         if not 0 <= value <= 65535:
             raise ValueError(f"{option} is {value}, expected 0 (any that is free) to 65535")
-    settings = Settings(archetypes, store, host, port, http_port, bank_mebibytes << 20)
+    named = behaviors(mlagents_behaviors)
+    mlagents = None if mlagents_port is None else MlAgents(mlagents_port, named, not mlagents_likeliest)
+    settings = Settings(
+        archetypes, store, host, port, http_port, bank_mebibytes << 20, max_calls=max_calls, max_npcs=max_npcs,
+        tls=_tls(tls_certificate, tls_key, tls_client_ca), tokens=tokens, insecure=insecure, origins=cors_origins,
+        drain_seconds=drain_seconds, grace_seconds=grace_seconds, mlagents=mlagents, otlp_endpoint=otlp_endpoint,
+    )  # fmt: skip
     asyncio.run(_serve(settings))
+
+
+def behaviors(said: tuple[str, ...]) -> dict[str, str]:
+    """Archetypes by the behaviours that they drive; raises ValueError for what is not NAME=ARCHETYPE."""
+    named = {}
+    for entry in said:
+        name, equals, archetype = entry.rpartition("=")
+        if not name or not equals:
+            raise ValueError(f'--mlagents-behaviors has "{entry}", expected NAME=ARCHETYPE, or NAME= for nobody')
+        named[name] = archetype
+    return named
+
+
+def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
+    if certificate is None and key is None and client_ca is None:
+        return None
+    if certificate is None or key is None:
+        raise ValueError("TLS takes both --tls-certificate and --tls-key")
+    return TlsFiles(certificate, key, client_ca)
 
 
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def signalled() -> None:
+        if stop.is_set() and task is not None:
+            task.cancel()  # a second signal: no more waiting
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, signalled)
         except NotImplementedError:  # Windows: its event loop takes no signals
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-    async with running(settings) as server:
-        _welcome(server, settings)
-        await stop.wait()
-        Console().print("stopping: frames under way are finished, open streams asked to reconnect")
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(signalled))
+    with contextlib.suppress(asyncio.CancelledError):
+        async with running(settings) as server:
+            _welcome(server, settings)
+            await stop.wait()
+            Console().print("stopping: frames under way are finished, open streams asked to reconnect")
 
 
 def _welcome(server: Running, settings: Settings) -> None:
@@ -61,7 +131,9 @@ def _welcome(server: Running, settings: Settings) -> None:
         console.print(f"[yellow]not offered:[/] {problem}", highlight=False)
     console.print(f"gRPC              {server.grpc_address}", highlight=False)
     console.print(f"gRPC-Web, Connect {server.http_address}", highlight=False)
-    console.print(f"store             {settings.store}", highlight=False)
+    if server.mlagents_address:
+        console.print(f"ML-Agents         {server.mlagents_address}", highlight=False)
+    console.print(f"store             {make_url(settings.store).render_as_string(hide_password=True)}", highlight=False)
     console.print("Ctrl-C stops the server.")
 
 

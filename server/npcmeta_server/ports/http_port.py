@@ -1,50 +1,43 @@
-"""The HTTP port: the same services as gRPC-Web and as Connect (JSON or binary), for games that cannot speak gRPC."""
+"""The HTTP port: gRPC-Web and Connect for games that cannot speak gRPC, and pages for whoever runs the server."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from types import SimpleNamespace
+import ssl
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import uvicorn
-from connectrpc.code import Code
-from connectrpc.codec import Codec
-from connectrpc.compat import google_protobuf_codecs
-from connectrpc.errors import ConnectError
-from protobuf.wkt import Any as PackedMessage
+from starlette.middleware.cors import CORSMiddleware
 
-from npcmeta_server.errors import ServiceError
-from npcmeta_server.gen.npcmeta.v1 import act_connect, adapt_connect, archetypes_connect, assets_connect, npcs_connect
-from npcmeta_server.ports.surface import (
-    Method,
-    Services,
-    as_service_error,
-    methods,
-    not_a_message,
-    unknown_method,
-)
+from npcmeta_server.access.gate import REQUEST_ID_HEADER, Gate
+from npcmeta_server.ports import pages
+from npcmeta_server.ports.connect_app import Application, application
+from npcmeta_server.ports.surface import Services
 
-APPLICATIONS = {
-    "ArchetypeService": archetypes_connect.ArchetypeServiceASGIApplication,
-    "NpcService": npcs_connect.NpcServiceASGIApplication,
-    "ActService": act_connect.ActServiceASGIApplication,
-    "AdaptService": adapt_connect.AdaptServiceASGIApplication,
-    "AssetService": assets_connect.AssetServiceASGIApplication,
-}
-
-Application = Callable[[Any, Any, Any], Awaitable[None]]
+ALLOWED_HEADERS = (
+    "authorization", "content-type", "connect-protocol-version", "connect-timeout-ms", "grpc-timeout", "x-grpc-web",
+    "x-user-agent", REQUEST_ID_HEADER,
+)  # fmt: skip
+SHOWN_HEADERS = ("grpc-status", "grpc-message", "grpc-status-details-bin", REQUEST_ID_HEADER)
 
 
 class HttpPort:
     """An HTTP server for the services."""
 
-    def __init__(self, services: Services, host: str, port: int, max_message_bytes: int) -> None:
-        """Binds the address; port 0 lets the system choose.
+    def __init__(
+        self,
+        services: Services,
+        host: str,
+        port: int,
+        max_message_bytes: int,
+        gate: Gate,
+        tls: ssl.SSLContext | None = None,
+        origins: Sequence[str] = (),
+    ) -> None:
+        """Binds the address; port 0 lets the system choose. Web pages of `origins` may call.
 
         Raises:
             OSError: If the port is taken or the address is not ours.
@@ -56,8 +49,18 @@ class HttpPort:
             raise OSError(f"cannot listen on {host}:{port}: is the port taken? ({error.strerror})") from error
         # Accepted connections inherit it; without it, answers on a kept connection wait 40 ms for an acknowledgement.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        app = application(services, max_message_bytes)
-        config = uvicorn.Config(app, lifespan="off", access_log=False, log_level="warning", log_config=None)
+        self._serving = False
+        shown = {"/health": pages.health(lambda: self._serving), "/metrics": pages.metrics(gate)}
+        app = application(services, max_message_bytes, gate, shown)
+        config = uvicorn.Config(
+            _for_origins(app, origins),
+            lifespan="off",
+            access_log=False,
+            log_level="warning",
+            log_config=None,
+            server_header=False,
+            ssl_context_factory=(lambda *_: tls) if tls else None,
+        )
         self._server = _WithoutSignals(config)
         self._task: asyncio.Task[None] | None = None
 
@@ -72,9 +75,15 @@ class HttpPort:
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         while not self._server.started and not self._task.done():
             await asyncio.sleep(0.01)
+        self._serving = True
+
+    def drain(self) -> None:
+        """Says that it will stop; goes on answering."""
+        self._serving = False
 
     async def stop(self, grace: float) -> None:
         """Ends requests that take longer than `grace` seconds."""
+        self.drain()
         self._server.config.timeout_graceful_shutdown = max(1, round(grace))
         self._server.should_exit = True
         if self._task is not None:
@@ -89,78 +98,15 @@ class _WithoutSignals(uvicorn.Server):
         yield
 
 
-def application(services: Services, max_message_bytes: int) -> Application:
-    """The ASGI application: one path for each method, and an error of ours elsewhere."""
-    codecs = [_Checked(codec) for codec in google_protobuf_codecs()]
-    paths: dict[str, Application] = {}
-    for name, build in APPLICATIONS.items():
-        own = [method for method in methods(services) if method.service == name]
-        answers: Any = SimpleNamespace(**{method.python_name: _handler(method) for method in own})
-        app = build(answers, read_max_bytes=max_message_bytes, codecs=codecs)
-        paths |= {f"/npcmeta.v1.{name}/{method.name}": app for method in own}
-
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            await paths.get(scope["path"], _not_found)(scope, receive, send)
-
-    return answer
-
-
-async def _not_found(scope: Any, receive: Any, send: Any) -> None:
-    """Answers as Connect does, whoever asks."""
-    error = unknown_method(scope["path"])
-    details = [
-        {"type": detail.TypeName(), "value": base64.b64encode(detail.value).decode().rstrip("=")}
-        for detail in error.status().details
-    ]
-    text = json.dumps({"code": Code[error.code.name].value, "message": error.message, "details": details}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(text)).encode())]
-    await send({"type": "http.response.start", "status": 404, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
-
-
-class _Checked:
-    """A codec whose complaints are errors of ours."""
-
-    def __init__(self, codec: Codec[Any, Any]) -> None:
-        self._codec = codec
-        self.name, self.encode = codec.name, codec.encode
-
-    def decode(self, data: bytes | bytearray, message_class: Any) -> Any:
-        try:
-            return self._codec.decode(data, message_class)
-        except Exception as error:  # of whatever kind: the bytes are anybody's
-            raise _as_connect(not_a_message(message_class, error)) from error
-
-
-def _handler(method: Method) -> Any:
-    """The method with the errors of Connect."""
-    if method.gives_stream:
-
-        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
-            try:
-                async for response in method.answer(request):
-                    yield response
-            except Exception as error:
-                raise _connect_error(error, method) from error
-
-        return stream
-
-    async def single(request: Any, context: Any) -> Any:
-        try:
-            return await method.answer(request)
-        except Exception as error:
-            raise _connect_error(error, method) from error
-
-    return single
-
-
-def _connect_error(error: Exception, method: Method) -> ConnectError:
-    if isinstance(error, ConnectError):
-        return error
-    return _as_connect(as_service_error(error, method))
-
-
-def _as_connect(error: ServiceError) -> ConnectError:
-    details = [PackedMessage(type_url=each.type_url, value=each.value) for each in error.status().details]
-    return ConnectError(Code[error.code.name], error.message, details)
+def _for_origins(app: Application, origins: Sequence[str]) -> Any:
+    """Lets browsers call from the pages of some origins; from any, if there is a "*"."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,  # type: ignore[arg-type]
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=ALLOWED_HEADERS,
+        expose_headers=SHOWN_HEADERS,
+        max_age=600,
+    )

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from npcmeta_server.access.gate import current
 from npcmeta_server.errors import ServiceError
+from npcmeta_server.gen.mlagents import communicator_pb2
 from npcmeta_server.gen.npcmeta.v1 import act_pb2, adapt_pb2, archetypes_pb2, assets_pb2, npcs_pb2
+from npcmeta_server.gen.open_inference import inference_pb2
 
 log = logging.getLogger(__name__)
 
 FILES: tuple[FileDescriptor, ...] = tuple(
     module.DESCRIPTOR for module in (archetypes_pb2, npcs_pb2, act_pb2, adapt_pb2, assets_pb2)
 )
+
+INFERENCE: FileDescriptor = inference_pb2.DESCRIPTOR
+"""The Open Inference Protocol, which answers on the gRPC port."""
+MLAGENTS: FileDescriptor = communicator_pb2.DESCRIPTOR
+"""The trainer's side of ML-Agents, which has a port of its own."""
+
+peer: ContextVar[str] = ContextVar("peer")
+"""Who calls, as gRPC names them: the same for all calls of one connection."""
 
 Services = Mapping[str, Any]
 """From the name of a service, for example "ActService", to the object that answers it."""
@@ -36,9 +48,9 @@ class Method(NamedTuple):
     answer: Callable[..., Any]
 
 
-def methods(services: Services) -> Iterator[Method]:
-    """Every method of every service of the wire contract; a service that lacks one is a fault of ours."""
-    for file in FILES:
+def methods(services: Services, files: Sequence[FileDescriptor] = FILES) -> Iterator[Method]:
+    """Every method of every service of a wire contract; a service that lacks one is a fault of ours."""
+    for file in files:
         for service in file.services_by_name.values():
             for described in service.methods:
                 yield _method(service.name, described, services[service.name])
@@ -64,7 +76,9 @@ def as_service_error(error: Exception, method: Method) -> ServiceError:
     if isinstance(error, DecodeError):
         return not_a_message(method.request, error)
     log.error("%s.%s failed", method.service, method.name, exc_info=error)
-    return ServiceError("INTERNAL", f"{method.name} failed inside the server; its log says more")
+    call = current.get()
+    of_request = f" under request {call.request_id}" if call else ""
+    return ServiceError("INTERNAL", f"{method.name} failed inside the server; its log says more{of_request}")
 
 
 def not_a_message(expected: type[Message], error: Exception) -> ServiceError:

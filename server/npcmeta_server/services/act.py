@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 
-from npcmeta_server import names, tensors
-from npcmeta_server.casting.group import MAX_ROWS, Deciding, read_frame
+from npcmeta_server import metrics, names, tensors
+from npcmeta_server.casting.group import Deciding, read_frame
 from npcmeta_server.casting.stage import Stage
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_pb2
+from npcmeta_server.limits import MAX_ROWS
 from npcmeta_server.roster import Acting, Roster
 from npcmeta_server.services.stopping import until
 
@@ -30,7 +31,9 @@ class Act:
             async for request in until(self._stopping, requests):
                 kind = request.WhichOneof("request")
                 if kind == "tick":
-                    yield act_pb2.ActResponse(tick=await stage.tick(request.tick))
+                    with metrics.FRAME_SECONDS.time():
+                        decided = await stage.tick(request.tick)
+                    yield act_pb2.ActResponse(tick=decided)
                 elif kind == "cast":
                     yield act_pb2.ActResponse(cast=await stage.cast(request.cast))
                 else:
@@ -40,6 +43,10 @@ class Act:
 
     async def act_once(self, request: act_pb2.ActOnceRequest) -> act_pb2.ActOnceResponse:
         """One frame of some NPCs of an archetype."""
+        with metrics.FRAME_SECONDS.time():
+            return await self._act_once(request)
+
+    async def _act_once(self, request: act_pb2.ActOnceRequest) -> act_pb2.ActOnceResponse:
         hosted = self._roster.hosted(names.archetype_id(request.archetype))
         archetype = hosted.archetype.name
         if not 0 < len(request.npcs) <= MAX_ROWS:

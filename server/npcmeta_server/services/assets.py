@@ -6,10 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from safetensors.torch import save
-
-from npcmeta import networks
-from npcmeta.archetype import build_learner
+from npcmeta_export.state import state_file
 from npcmeta_server import names
 from npcmeta_server.adapting.jobs import ExportJob
 from npcmeta_server.adapting.process import AdaptationProcess
@@ -61,8 +58,7 @@ class Assets:
         hosted = self._roster.hosted(row.archetype)
         state = read_state(hosted, row.id, revision, data)
         if part.id == "state":
-            acting = {key: state[key].contiguous() for key in build_learner(hosted.archetype).acting}
-            made, file_name = save(networks.with_prefix("state.", acting)), f"{row.id}.state.safetensors"
+            made, file_name = state_file(hosted.archetype, state), f"{row.id}.state.safetensors"
         else:
             made = await self._adaptation.export(ExportJob(row.archetype, row.id, data))
             file_name = f"{row.id}.ort.onnx"

@@ -15,14 +15,12 @@ from npcmeta_server import clips, messages, names
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
+from npcmeta_server.limits import MAX_DISPLAY_NAME, MAX_REQUEST_ID, MAX_SEED
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.roster import Roster
 from npcmeta_server.services import paging
 from npcmeta_server.store import NpcRow, RequestKey, Store, new_etag
 
-MAX_DISPLAY_NAME = 120
-MAX_REQUEST_ID = 100
-MAX_SEED = (1 << 63) - 1
 LAST_REVISION = 1 << 62
 
 

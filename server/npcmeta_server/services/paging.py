@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from npcmeta_server.errors import ServiceError
+from npcmeta_server.limits import MAX_PAGE
 
-DEFAULT, MOST = 100, 1000
+DEFAULT = 100
 R = TypeVar("R")
 
 
 def checked_size(page_size: int) -> int:
     """How many to return, from what the client asks for."""
     if page_size < 0:
-        raise ServiceError("INVALID_ARGUMENT", f"page_size is {page_size}, expected 0 to {MOST}", field="page_size")
-    return min(page_size or DEFAULT, MOST)
+        raise ServiceError("INVALID_ARGUMENT", f"page_size is {page_size}, expected 0 to {MAX_PAGE}", field="page_size")
+    return min(page_size or DEFAULT, MAX_PAGE)
 
 
 def number_token(token: str, first: int) -> int:

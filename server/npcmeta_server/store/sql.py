@@ -9,12 +9,14 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     delete,
+    func,
     insert,
     select,
 )
 from sqlalchemy.exc import SQLAlchemyError
 
 from npcmeta_server.errors import ServiceError
+from npcmeta_server.limits import MAX_NPCS
 from npcmeta_server.store import schema
 from npcmeta_server.store.engine import StoreError, open_engine, prepare
 from npcmeta_server.store.rows import CommitRequest, DemonstrationRow, NpcRow, RequestKey, RevisionRow
@@ -34,8 +36,10 @@ from npcmeta_server.store.statements import (
 class Store:
     """NPCs, demonstrations and revisions. One thread at a time may use it; what a method returned from is on disk."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, max_npcs: int = MAX_NPCS) -> None:
         """Opens the database at a SQLAlchemy URL, and makes its tables if there are none.
+
+        It takes at most `max_npcs`; where several servers write to one database, each counts what itself does.
 
         Raises:
             StoreError: If it cannot be opened, is in use by another server, or was written by another version.
@@ -45,6 +49,7 @@ class Store:
             try:
                 with self._engine.begin() as connection:
                     prepare(connection, url)
+                    self._num_npcs = connection.execute(select(func.count()).select_from(schema.npcs)).scalar_one()
             except BaseException:
                 self._engine.dispose()  # lets go of the file
                 raise
@@ -52,6 +57,12 @@ class Store:
             cause = getattr(error, "orig", None) or error
             hint = "is another server using it?" if "locked" in str(cause) else "does its folder exist, and is it ours?"
             raise StoreError(f"the store {url} cannot be opened: {cause}; {hint}") from error
+        self._max_npcs = max_npcs
+
+    @property
+    def num_npcs(self) -> int:
+        """How many NPCs there are, as far as this server knows."""
+        return self._num_npcs
 
     def close(self) -> None:
         """Closes the database."""
@@ -66,12 +77,20 @@ class Store:
                 return same_life(self._npc(connection, before["npc"]), before), False
             if connection.execute(select(schema.npcs.c.id).where(schema.npcs.c.id == npc.id)).first():
                 raise ServiceError("NPC_EXISTS", f"npcs/{npc.id} exists; choose another npc_id", npc=npc.id)
+            if self._num_npcs >= self._max_npcs:
+                raise ServiceError(
+                    "TOO_MANY",
+                    f"the store has {self._num_npcs} NPCs, expected at most {self._max_npcs}; delete some, or serve "
+                    "with a larger --max-npcs",
+                    limit=self._max_npcs,
+                )
             connection.execute(insert(schema.npcs).values(**npc._asdict() | {"seed": str(npc.seed)}))
             first = {"npc": npc.id, "number": 1, "archetype": npc.archetype, "archetype_revision": archetype_revision}
             first |= {"examples": 0, "support_nll": 0.0, "create_time": npc.create_time, "state": state}
             connection.execute(insert(schema.revisions).values(**first))
             remember(connection, request, {"npc": npc.id, "create_time": npc.create_time})
-            return npc, True
+        self._num_npcs += 1
+        return npc, True
 
     def npc(self, npc: str) -> NpcRow:
         """An NPC, or NPC_NOT_FOUND."""
@@ -95,6 +114,7 @@ class Store:
                     "ETAG_MISMATCH", f'npcs/{npc} has etag "{row.etag}", the request says "{etag[:64]}"; get it again'
                 )
             connection.execute(delete(schema.npcs).where(schema.npcs.c.id == npc))
+        self._num_npcs -= 1
 
     def state(self, npc: str) -> tuple[NpcRow, RevisionRow, bytes]:
         """An NPC, the revision that acts, and its state."""

@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 
 from npcmeta.evaluate import support_nll
-from npcmeta.learners.reptile import STEPS, ReptileSettings, draw_minibatch, joined, train_on_minibatches
+from npcmeta.learners.reptile import STEPS, ReptileSettings, draw_minibatch, joined, network_of, train_on_minibatches
 from npcmeta.types import Learner, Params, Task
 from tests import toys
 
@@ -39,7 +39,9 @@ def test_meta_gradient_is_exactly_the_way_from_the_weights_reached(kind: str, mi
     settings, learner, meta = small(kind, minibatch=minibatch)
     task = ragged_task(kind)
     start = learner.begin(meta, TASKS, torch.zeros(TASKS, 0))
-    reached = train_on_minibatches(settings, learner.head, start, task, Generator().manual_seed(0))
+    reached = train_on_minibatches(
+        settings, network_of(settings, learner.head, toys.spec(kind)), start, task, Generator().manual_seed(0)
+    )
     assert all(float((reached[key][0] - meta[key]).norm()) > 1e-3 for key in ("0.weight", "1.bias"))
     toys.assert_close(
         meta_gradient(learner, meta, task), {key: meta[key] - value.mean(0) for key, value in reached.items()}, 1e-12
@@ -63,7 +65,9 @@ def test_without_minibatches_a_task_is_trained_on_as_a_character_is_adapted() ->
     settings, learner, meta = small("mixed", minibatch=0, training_steps=3, inner_steps=3)
     task = ragged_task("mixed")
     start = learner.begin(meta, TASKS, torch.zeros(TASKS, 0))
-    reached = train_on_minibatches(settings, learner.head, start, task, Generator().manual_seed(0))
+    reached = train_on_minibatches(
+        settings, network_of(settings, learner.head, toys.spec("mixed")), start, task, Generator().manual_seed(0)
+    )
     toys.assert_same_bits(reached, learner.update(meta, start, joined(task)))
 
 

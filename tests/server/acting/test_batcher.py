@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,14 +15,18 @@ from npcmeta_server.owner_thread import OwnerThread
 
 
 class EchoPolicy:
-    """Decides what it sees; the first run waits until it may go on."""
+    """Decides what it sees, and knows who asked for it."""
+
+    hosted = SimpleNamespace(archetype=SimpleNamespace(name="echo"))
 
     def __init__(self) -> None:
         self.runs: list[int] = []
+        self.threads: list[str] = []
         self.fails = False
 
     def act(self, frames: Sequence[Frame]) -> list[Decisions]:
         self.runs.append(len(frames))
+        self.threads.append(threading.current_thread().name)
         if self.fails:
             raise RuntimeError("no more")
         return [Decisions(frame.observations, np.zeros((len(frame.rows), 0)), frame.rows) for frame in frames]
@@ -94,4 +99,23 @@ async def test_a_run_has_a_bound_but_for_a_single_frame_that_is_larger(monkeypat
     answers = await asyncio.gather(*(batcher.act(frame(*range(count))) for count in (3, 1, 2, 9, 4)))
     assert [len(answer.revisions) for answer in answers] == [3, 1, 2, 9, 4]
     assert policy.runs == [2, 1, 1, 1]
+    thread.close()
+
+
+async def test_short_runs_are_made_at_once_when_the_thread_has_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "AT_ONCE_SECONDS", 10.0)
+    policy, thread, gate = EchoPolicy(), OwnerThread("acting"), threading.Event()
+    batcher = Batcher(policy, thread)  # type: ignore[arg-type]
+    await batcher.act(frame(1))  # how long a run takes is not known yet
+    await batcher.act(frame(2))
+    thread.post(gate.wait)
+    waiting = asyncio.create_task(batcher.act(frame(3)))
+    await asyncio.sleep(0.01)
+    gate.set()
+    assert (await waiting).continuous.tolist() == [[3.0]]
+    here = threading.current_thread().name
+    assert [name == here for name in policy.threads] == [False, True, False]
+    monkeypatch.setattr(batching, "AT_ONCE_SECONDS", 0.0)
+    await batcher.act(frame(4))
+    assert policy.threads[-1].startswith("acting")
     thread.close()

@@ -9,8 +9,9 @@ import pytest
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Progressed
 from npcmeta_server.adapting.lesson import Lesson
 from npcmeta_server.adapting.process import Watch
-from npcmeta_server.clips import MAX_EXAMPLES, Clip, join
+from npcmeta_server.clips import Clip, join
 from npcmeta_server.errors import ServiceError
+from npcmeta_server.limits import MAX_EXAMPLES
 from tests import toys
 
 SPEC = toys.spec("discrete")

@@ -79,11 +79,12 @@ def test_clips_of_any_length_weight_and_mask_are_adapted_to_together_as_alone(na
         assert isinstance(end_alone, Adapted)
         states = [npc_from_bytes(answer.data, archetype, source="npc").state for answer in (end, end_alone)]
         toys.assert_close(*states, 1e-5)
-        np.testing.assert_allclose(np.array(found), np.array(expected), rtol=1e-5, atol=1e-5)
+        for event, other in zip(found, expected, strict=True):
+            assert isinstance(event, Progressed)
+            assert isinstance(other, Progressed)
+            np.testing.assert_allclose(event[:4], other[:4], rtol=1e-5, atol=1e-5)
         steps = int(learner.num_steps(worker.pad([entry.job.clip]).weight.sum(-1)))  # type: ignore[union-attr]
-        assert [(event.step, event.steps) for event in found] == [  # type: ignore[union-attr]
-            (step, steps) for step in range(steps + 1)
-        ]
+        assert [event[:2] for event in found] == [(step, steps) for step in range(steps + 1)]
 
 
 def test_an_npc_that_leaves_the_finite_numbers_takes_nobody_along(scout: Archetype) -> None:
@@ -116,6 +117,18 @@ def test_every_npc_hears_of_its_own_steps_and_then_of_its_end(scout: Archetype) 
     assert isinstance(told[1][-1], Adapted)
     fresh = npc_from_bytes(told[1][-1].data, scout, source="npc").state
     toys.assert_same_bits(fresh, begin_npc(scout, "npc-1", seed=1).state)
+
+
+def test_a_learner_that_can_says_how_well_it_knows_an_npc_and_how_many_more_examples_would_help(tmp_path: Path) -> None:
+    shown = weighted(ARCHETYPES["warden"][1], 60, 0)
+    parts = [Clip(*(array[:rows] for array in shown)) for rows in (0, 6, 60)]
+    told = run(
+        save("warden", tmp_path), [Numbered(i, AdaptJob("warden", "x", 0, part)) for i, part in enumerate(parts)]
+    )
+    ends = [told[number][-2] for number in range(len(parts))]
+    known, more = zip(*((end.known, end.more_examples) for end in ends if isinstance(end, Progressed)), strict=True)
+    assert 0 == known[0] < known[1] < known[2] < 1
+    assert 0 == more[0] < more[1]
 
 
 def test_batches_join_the_same_archetype_within_bounds_and_lose_nobody() -> None:

@@ -14,10 +14,10 @@ from google.rpc import status_pb2
 from npcmeta_server import tensors
 from npcmeta_server.acting.policy import Decisions, Frame
 from npcmeta_server.casting import stage
-from npcmeta_server.casting.group import MAX_ROWS
 from npcmeta_server.casting.stage import Stage
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_pb2
+from npcmeta_server.limits import MAX_ROWS
 from npcmeta_server.roster import Acting
 from tests import toys
 from tests.server.client import cast, group, info_of, observations, part, tick

@@ -74,6 +74,7 @@ namespace Npcmeta
             made.Accept = ContentType;
             made.Headers["X-Grpc-Web"] = "1";
             if (channel.Timeout > TimeSpan.Zero) made.Headers["grpc-timeout"] = TimeoutHeader(channel.Timeout);
+            if (!string.IsNullOrEmpty(channel.Token)) made.Headers["Authorization"] = "Bearer " + channel.Token;
             made.AllowAutoRedirect = false;
             made.Proxy = channel.Proxy;
             made.Timeout = System.Threading.Timeout.Infinite;  // `deadline` holds for the whole call instead

@@ -38,6 +38,9 @@ namespace Npcmeta
         /// <summary>Calls at once, at most; others wait.</summary>
         public int MaxConnections { get; set; } = 8;
 
+        /// <summary>Shows the server who calls, where it asks for that; null: nothing is shown.</summary>
+        public string Token { get; set; }
+
         /// <summary>A proxy to go through; null: none.</summary>
         public IWebProxy Proxy { get; set; }
 

@@ -432,6 +432,15 @@ namespace Npcmeta.V1
         /// <summary>Mean negative log-likelihood of those examples in nats per decision, after this step.</summary>
         public double SupportNll { get; set; }
 
+        /// <summary>
+        /// How well the character is known by now, over situations of all kinds: the share of the doubt about it that the
+        /// examples took away, 0 to 1. 0 as well if the learner cannot say; <c>bayes</c> can.
+        /// </summary>
+        public double Known { get; set; }
+
+        /// <summary>About how many more examples would bring <c>known</c> to its next tenth; 0 if nobody can say.</summary>
+        public long MoreExamples { get; set; }
+
         /// <inheritdoc/>
         public void WriteTo(WireWriter writer)
         {
@@ -455,6 +464,16 @@ namespace Npcmeta.V1
                 writer.WriteTag(4, 1);
                 writer.WriteDouble(SupportNll);
             }
+            if (WireWriter.IsPresent(Known))
+            {
+                writer.WriteTag(5, 1);
+                writer.WriteDouble(Known);
+            }
+            if (MoreExamples != 0)
+            {
+                writer.WriteTag(6, 0);
+                writer.WriteInt64(MoreExamples);
+            }
         }
 
         /// <inheritdoc/>
@@ -476,6 +495,12 @@ namespace Npcmeta.V1
                         break;
                     case 33:
                         SupportNll = reader.ReadDouble();
+                        break;
+                    case 41:
+                        Known = reader.ReadDouble();
+                        break;
+                    case 48:
+                        MoreExamples = reader.ReadInt64();
                         break;
                     default:
                         reader.Skip(tag);

@@ -40,6 +40,7 @@ namespace Npcmeta.Samples.Headless
         private static void Run(Options options)
         {
             var client = new NpcmetaClient(options.Server);
+            client.Channel.Token = Environment.GetEnvironmentVariable("NPCMETA_TOKEN");
             Archetype archetype = Choose(client.ListArchetypes(), options);
             var character = new ScriptedCharacter(archetype.Spec, 7);
             Npc npc = client.CreateNpc(new CreateNpcRequest
@@ -108,6 +109,11 @@ namespace Npcmeta.Samples.Headless
                     Progress at = happened.Progress;
                     string nll = at.SupportNll.ToString("0.000", CultureInfo.InvariantCulture);
                     Console.WriteLine("step " + at.Step + " of " + at.Steps + ": " + nll + " nats per decision");
+                    if (at.MoreExamples > 0)
+                    {
+                        string known = at.Known.ToString("0 %", CultureInfo.InvariantCulture);
+                        Console.WriteLine("known to " + known + "; " + at.MoreExamples + " more examples would help");
+                    }
                     break;
             }
         }

@@ -11,7 +11,7 @@ from rich.console import Console
 
 
 def bench(
-    what: Annotated[Literal["inner-loop"], tyro.conf.Positional],
+    what: Annotated[Literal["inner-loop", "serving"], tyro.conf.Positional],
     json: Path | None = None,
     repeats: int = 9,
     libraries: bool = True,
@@ -20,18 +20,24 @@ def bench(
 
     Args:
         what: inner-loop: adapting and predicting, and the outer step of second-order MAML, beside libraries for them.
+            serving: frames of different NPCs, and adapting them meanwhile, beside servers that do less.
         json: Where to write the figures.
         repeats: How often each contender is measured; they take turns, and the medians count.
         libraries: Measure libraries that have to be installed as well, with pip install "npcmeta[bench]".
     """
-    from npcmeta_server.cli.bench import inner_loop
-
     if not 1 <= repeats <= 10_000:
         raise ValueError(f"--repeats is {repeats}, expected a number from 1 to 10000")
     if json is not None:
         json.parent.mkdir(parents=True, exist_ok=True)
     console = Console()
-    figures = inner_loop.bench(console, repeats, libraries)
+    if what == "inner-loop":
+        from npcmeta_server.cli.bench import inner_loop
+
+        figures = inner_loop.bench(console, repeats, libraries)
+    else:
+        from npcmeta_server.cli.bench.serving import benchmark
+
+        figures = benchmark.bench(console, repeats, json)
     if json is not None:
         json.write_text(jsonlib.dumps(figures, indent=1) + "\n")
         console.print(f"figures: {json}", highlight=False)

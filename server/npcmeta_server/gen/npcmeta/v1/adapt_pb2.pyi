@@ -67,16 +67,20 @@ class Accepted(_message.Message):
     def __init__(self, examples: _Optional[int] = ..., total_examples: _Optional[int] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("step", "steps", "examples", "support_nll")
+    __slots__ = ("step", "steps", "examples", "support_nll", "known", "more_examples")
     STEP_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     SUPPORT_NLL_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    MORE_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     step: int
     steps: int
     examples: int
     support_nll: float
-    def __init__(self, step: _Optional[int] = ..., steps: _Optional[int] = ..., examples: _Optional[int] = ..., support_nll: _Optional[float] = ...) -> None: ...
+    known: float
+    more_examples: int
+    def __init__(self, step: _Optional[int] = ..., steps: _Optional[int] = ..., examples: _Optional[int] = ..., support_nll: _Optional[float] = ..., known: _Optional[float] = ..., more_examples: _Optional[int] = ...) -> None: ...
 
 class Committed(_message.Message):
     __slots__ = ("revision", "demonstrations")

@@ -1,6 +1,8 @@
-"""MAML with added inputs: parameters that the network reads beside the observation (bias transformation, Finn 2017).
+"""MAML whose outer step is autograd through the steps of the inner loop, for networks without a faster form.
 
-CAVIA's Table 1 compares with it. Weights and inputs multiply, so the fast forms of `npcmeta/dual.py` do not apply.
+Those are convolutions, and perceptrons with added inputs: parameters that the network reads beside the observation
+(bias transformation, Finn 2017), with which CAVIA's Table 1 compares. Weights and added inputs multiply, so the forms
+of `npcmeta/dual.py` do not apply.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
-from npcmeta import heads, inner_loop, networks
+from npcmeta import heads, inner_loop
+from npcmeta.learners import adapted_network
+from npcmeta.learners.adapted_network import AdaptedNetwork
 from npcmeta.learners.query_loss import query_loss
-from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
+from npcmeta.types import BehaviorSpec, Examples, Head, Learner, Params, Task
 
 if TYPE_CHECKING:
     from npcmeta.learners.maml import MamlSettings
@@ -23,24 +27,21 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
     """MAML on every weight of the network and its added inputs, which are the state.
 
     Deviations from the paper are those of `maml`.
+
+    Raises:
+        ValueError: If there shall be pictures and added inputs, or observations are not pictures of that shape.
     """
     head = heads.build_head(spec.action, settings.fixed_std)
-    sizes = (spec.observation_size, *settings.hidden, head.num_params)
-
-    def init(generator: Generator) -> Params:
-        return networks.init_mlp_with_added_inputs(generator, sizes, settings.added_inputs)
-
-    keys = tuple(init(Generator()))
+    network = network_of(settings, head, spec)
+    keys = tuple(network.init(Generator()))
 
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
         return inner_loop.stack(meta, num_tasks)
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
-        return inner_loop.sgd_steps(
-            head,
+        return inner_loop.descend(
+            lambda weights: network.gradient(weights, examples),
             state,
-            examples,
-            activation=settings.activation,
             rate=inner_loop.step_size(settings.inner_rate, settings.prior_examples, examples.weight.sum(-1)),
             steps=settings.inner_steps,
             clip=settings.inner_clip or None,
@@ -53,7 +54,7 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
         return inner_loop.last(steps(meta, state, examples))
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
-        return networks.forward(state, observation, settings.activation)[0]
+        return network.run(state, observation, None)
 
     def adapt(meta: Params, task: Task) -> Params:
         if not settings.first_order:
@@ -65,20 +66,29 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
         return {key: meta[key] + (reached[key] - fixed[key]) for key in reached}
 
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
-        adapted, unadapted = (
-            networks.forward_with_dropout(
-                weights, task.query.observation, settings.activation, settings.dropout, generator
-            )
-            for weights in (adapt(meta, task), meta)
-        )
+        adapted = network.run(adapt(meta, task), task.query.observation, generator)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and settings.unadapted_share > 0):
+            unadapted = network.run(meta, task.query.observation, generator)
         return query_loss(head, task.query, adapted, unadapted, settings.unadapted_share)
 
     def embed(meta: Params, state: Params) -> Tensor:
-        return moved_last_layer(meta, state, len(settings.hidden))
+        return moved_layer(meta, state, network.last)
 
-    return Learner(keys, (), 0, head, init, begin, steps, num_steps, update, predict, meta_loss, embed)
+    return Learner(keys, (), 0, head, network.init, begin, steps, num_steps, update, predict, meta_loss, embed)
 
 
-def moved_last_layer(meta: Params, state: Params, layer: int) -> Tensor:
+def network_of(settings: MamlSettings, head: Head, spec: BehaviorSpec) -> AdaptedNetwork:
+    """The network that the settings ask for."""
+    if settings.image and settings.added_inputs:
+        raise ValueError(f"settings image and added_inputs={settings.added_inputs} exclude each other; leave out one")
+    if settings.image:
+        return adapted_network.of_pictures(head, settings.image, settings.filters, spec.observation_size)
+    sizes = (spec.observation_size, *settings.hidden, head.num_params)
+    return adapted_network.perceptron(
+        head, sizes, settings.activation, dropout=settings.dropout, added=settings.added_inputs
+    )
+
+
+def moved_layer(meta: Params, state: Params, layer: str) -> Tensor:
     """How far the weights of a layer are from the shared ones, [T, in * out]: 0 for an unadapted character."""
-    return (state[f"{layer}.weight"] - meta[f"{layer}.weight"]).flatten(1)
+    return (state[f"{layer}weight"] - meta[f"{layer}weight"]).flatten(1)

@@ -1,0 +1,44 @@
+"""The state that goes into a graph and comes out of it again, in npcmeta's own graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from npcmeta_export.check.findings import Finding, error, quote, quote_all, warning
+from npcmeta_export.check.graphs import Graph, shape_text
+
+
+def check_pairs(graph: Graph, target: str) -> Iterator[Finding]:
+    """The policy graph's state has to be there; every state of the adapt graph has to come out adapted."""
+    given = {value.name.removeprefix("state."): value for value in graph.inputs if value.name.startswith("state.")}
+    if target == "policy" and not given:
+        yield warning(
+            "no-state",
+            'there is no input "state.*"',
+            "every character acts alike",
+            "a graph of one NPC is checked with --target ort",
+        )
+    if target != "adapt":
+        return
+    adapted = {value.name.removeprefix("adapted."): value for value in graph.outputs}
+    if lost := [f"state.{key}" for key in given if key not in adapted]:
+        yield error(
+            "lost-state",
+            f"{quote_all(lost)} has no output adapted.* of its own",
+            "the device loop cannot go on from what it adapted",
+            "give out every tensor of the state",
+        )
+    for key, value in given.items():
+        other = adapted.get(key)
+        if other is None or value.shape is None or other.shape is None:
+            continue
+        fixed = zip(value.shape, other.shape, strict=False)
+        if len(value.shape) != len(other.shape) or any(
+            a != b and isinstance(a, int) and isinstance(b, int) for a, b in fixed
+        ):
+            yield error(
+                "lost-state",
+                f"{quote(value.name)} is {shape_text(value.shape)} and comes out as {shape_text(other.shape)}",
+                "what was adapted does not fit into the next run",
+                "give the state out as it came in",
+            )

@@ -1,0 +1,40 @@
+"""Every limit on what comes over the wire. docs/operating.md shows them; a test holds the table against this file."""
+
+MAX_MESSAGE_BYTES = 64 << 20
+"""bytes in a message, once it is unpacked"""
+BODY_SECONDS = 60
+"""seconds that a request over HTTP takes to come, unless it is a stream"""
+MAX_CALLS = 10_000
+"""calls and streams under way at a time (`--max-calls`)"""
+MAX_NPCS = 10_000_000
+"""NPCs in the store (`--max-npcs`)"""
+MAX_EXAMPLES = 20_000
+"""examples of one NPC"""
+MAX_ROWS = 20_000
+"""NPCs that decide in one tick, or in one ActOnce"""
+MAX_PARTS = 1024
+"""parts of a tick"""
+MAX_GROUPS = 256
+"""groups of an Act stream"""
+MAX_CHANGES = 256
+"""groups, and removals, in one cast"""
+MAX_MEMBERS_AT_ONCE = 10_000
+"""members of one group in one cast; what it takes to read them must not hold up other streams"""
+MAX_MEMBERS = 100_000
+"""members of an Act stream"""
+MAX_INDEX = 999_999
+"""the number that a member goes by"""
+MAX_WEIGHT = 1e6
+"""the weight of an example"""
+MAX_PAGE = 1000
+"""entries in a page of a list"""
+MAX_ID = 63
+"""characters in an id"""
+MAX_DISPLAY_NAME = 120
+"""characters in an NPC's display_name"""
+MAX_REQUEST_ID = 100
+"""characters in a request_id"""
+MAX_SEED = (1 << 63) - 1
+"""an NPC's seed"""
+MAX_GAMES = 256
+"""games with ML-Agents that are connected at a time"""

@@ -1,0 +1,104 @@
+"""The gate in front of everything on the gRPC port, health and reflection among it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+
+from npcmeta_server.access.gate import REQUEST_ID_HEADER, Call, Gate, current
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.ports.surface import unknown_method
+
+
+class GrpcGate(grpc.aio.ServerInterceptor):
+    """Lets calls in, and answers those that nothing else answers."""
+
+    def __init__(self, gate: Gate) -> None:
+        """The gate is shared with the other ports."""
+        self._gate = gate
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """The method's handler behind the gate, or one that refuses."""
+        handler = await continuation(handler_call_details)
+        path: str = handler_call_details.method
+        if handler is None:
+            return _refusing(unknown_method(path))
+        try:
+            call = self._gate.admit(path, _headers(handler_call_details))
+        except ServiceError as error:
+            return _refusing(error)
+        current.set(call)
+        kind = "stream" if handler.request_streaming else "unary"
+        kind += "_stream" if handler.response_streaming else "_unary"
+        return handler._replace(**{kind: _within(call, getattr(handler, kind), handler.request_streaming)})
+
+
+async def abort_with(context: grpc.aio.ServicerContext, error: ServiceError) -> NoReturn:
+    """Ends a call with an error and its ErrorInfo."""
+    status, call = error.status(), current.get()
+    code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+    details = [("grpc-status-details-bin", status.SerializeToString())]
+    if call is not None:
+        call.reason = error.reason
+        details.append((REQUEST_ID_HEADER, call.request_id))
+    await context.abort(code, status.message, tuple(details))
+    raise AssertionError("abort raises")
+
+
+def _within(call: Call, behaviour: Callable[..., Any], takes_stream: bool) -> Callable[..., Any]:
+    """The method, counted as under way while it runs, and every message of the client counted as it comes."""
+
+    async def counted(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for request in requests:
+            call.message(_size(request))
+            yield request
+
+    def taken(request: Any) -> Any:
+        if takes_stream:
+            return counted(request)
+        call.message(_size(request))
+        return request
+
+    async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        try:
+            with call:
+                async for response in behaviour(taken(request), context):
+                    yield response
+        except ServiceError as error:
+            await abort_with(context, error)
+
+    async def single(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        try:
+            with call:
+                return await behaviour(taken(request), context)
+        except ServiceError as error:
+            await abort_with(context, error)
+
+    return stream if inspect.isasyncgenfunction(behaviour) else single
+
+
+def _headers(details: grpc.HandlerCallDetails) -> dict[str, str]:
+    return {key: value for key, value in details.invocation_metadata if isinstance(value, str)}
+
+
+def _size(request: Any) -> int:
+    """Bytes of a message, which our own methods parse themselves."""
+    return len(request) if isinstance(request, bytes) else int(request.ByteSize())
+
+
+def _refusing(error: ServiceError) -> Any:
+    """A method that refuses, whatever its kind."""
+
+    async def refuse(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+        await abort_with(context, error)
+        yield b""
+
+    return grpc.stream_stream_rpc_method_handler(refuse)

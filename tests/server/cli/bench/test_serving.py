@@ -1,0 +1,78 @@
+"""`npcmeta bench serving`: the figures that scripts rely on, and that wrong frames would be found."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from npcmeta_server.cli import main
+from npcmeta_server.cli.bench.serving import benchmark, figures, processor, world
+from npcmeta_server.cli.bench.serving.driver import Sent, Taught
+from npcmeta_server.cli.bench.serving.measuring import Lesson
+from npcmeta_server.cli.bench.serving.world import Work
+from npcmeta_server.gen.npcmeta.v1 import act_pb2
+
+TINY = Work(small=3, large=5, block=4, pairs=1, pair_seconds=1.0, lessons=2, clients=4, crowd=1)
+
+
+def test_figures_hold_what_scripts_rely_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmark, "WORK", TINY)
+    monkeypatch.setenv("COLUMNS", "200")
+    path = tmp_path / "new" / "figures.json"
+    assert main(["bench", "serving", "--repeats", "1", "--json", str(path)]) == 0
+    found = json.loads(path.read_text())
+    assert set(found) == {"ratios", "dropped_frames", "bytes_per_npc", "rows"}
+    assert set(found["ratios"]) == set(figures.TARGETS)
+    assert all(value > 0 for value in found["ratios"].values())
+    assert found["dropped_frames"] == 0
+    assert 1_000 < found["bytes_per_npc"] < 50_000  # a matrix or two, not a network
+    frames = {(row["server"], row["npcs"]): row for row in found["rows"] if row["kind"] == "frame"}
+    assert set(frames) == {(name, rows) for name in ("npcmeta", "echo", "shared", "sessions") for rows in (3, 5)}
+    assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in frames.values())
+    (pair,) = (row for row in found["rows"] if row["kind"] == "adapting_vs_busy")
+    assert pair["frames"] > 0
+    assert pair["adaptations"] > 0
+    (adapt,) = (row for row in found["rows"] if row["kind"] == "adapt")
+    assert 0 < adapt["inner_loop_p50_ms"] < adapt["adapt_p50_ms"]
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert "dropped or wrong frames: 0" in capsys.readouterr().out
+
+
+def sent(at: float, revisions: list[int], actions: list[float], *, status: int = 0) -> Sent:
+    """A frame of two NPCs that was sent at a time and answered a second later."""
+    reply = act_pb2.ActResponse.FromString(world.reply(len(revisions)))
+    part = reply.tick.parts[0]
+    part.revisions[:] = revisions
+    part.continuous_actions.CopyFrom(world.tensor(world.np.repeat(world.np.float32(actions), world.CONTINUOUS)))
+    part.status.code = status
+    return Sent(at, at, at + 1, reply.SerializeToString())
+
+
+def test_frames_that_are_dropped_or_wrong_are_counted() -> None:
+    # NPC 0 had revision 1; its revision 2 was asked for at 10 and acknowledged at 12.
+    taught = [Taught(0, 10.0, 12.0, 2)]
+    good = [sent(0, [1, 5], [0.1, 0.2]), sent(10.5, [2, 5], [0.3, 0.2]), sent(13, [2, 5], [0.3, 0.2])]
+    assert figures.dropped(good, taught, 2) == 0
+    for bad in (
+        sent(13, [1, 5], [0.1, 0.2]),  # older than what was acknowledged
+        sent(5, [2, 5], [0.3, 0.2]),  # before anybody had asked for it
+        sent(13, [2, 6], [0.3, 0.2]),  # never asked for
+        sent(13, [2, 5], [0.4, 0.2]),  # another action for the same revision and observation
+        sent(13, [2], [0.3]),  # somebody is missing
+        sent(13, [2, 5], [0.3, float("nan")]),
+        sent(13, [2, 5], [0.3, 0.2], status=5),
+        Sent(13, 13, 14, b""),
+    ):
+        assert figures.dropped([*good, bad], taught, 2) == 1
+
+
+def test_the_floor_is_an_inner_loop_three_round_trips_and_one_write() -> None:
+    assert figures.floor([Lesson(9.0, 1.0, 0.1, 0.5), Lesson(9.0, 3.0, 0.3, 0.7)]) == pytest.approx(2 + 0.6 + 0.6)
+
+
+def test_other_systems_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(processor, "STAT", Path("/nowhere"))
+    assert main(["bench", "serving"]) == 1
+    assert "run it on Linux" in capsys.readouterr().err

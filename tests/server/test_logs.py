@@ -1,0 +1,57 @@
+"""Log lines for people and for programs."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from npcmeta_server import logs
+from npcmeta_server.access.gate import Gate, current
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Puts the logging of the test run back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers = []  # those of pytest, which `configure` would close
+    for name in (logs.FORMAT_VARIABLE, logs.LEVEL_VARIABLE):
+        monkeypatch.setenv(name, "")
+    yield
+    root.handlers, root.level = handlers, level
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_line_of_json_says_which_request_it_belongs_to(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "debug")
+    log = logging.getLogger("npcmeta_server.test")
+    mark = current.set(Gate(None, 2).admit("/x.Y/Z", {"x-request-id": "frame-7"}))
+    try:
+        with current.get():  # type: ignore[union-attr]
+            log.info('said "this"\nand that')
+            try:
+                raise KeyError("lost")
+            except KeyError:
+                log.exception("failed")
+    finally:
+        current.reset(mark)
+    log.warning("alone")
+    said, failed, ended, alone = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (said["message"], said["level"], said["request_id"]) == ('said "this"\nand that', "INFO", "frame-7")
+    assert said["time"].endswith("+00:00")
+    assert "KeyError: 'lost'" in failed["traceback"]
+    assert (ended["method"], ended["request_id"], ended["level"]) == ("/x.Y/Z", "frame-7", "DEBUG")
+    assert "request_id" not in alone
+
+
+@pytest.mark.usefixtures("configured")
+def test_what_is_started_logs_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "warning")
+    logs.configure_as_told()
+    logging.getLogger("x").info("not this")
+    logging.getLogger("x").warning("this")
+    assert json.loads(capsys.readouterr().err)["message"] == "this"
+    logs.configure_as_told({})
+    logging.getLogger("x").info("a line for people")
+    assert " INFO x a line for people" in capsys.readouterr().err
