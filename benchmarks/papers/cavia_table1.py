@@ -13,7 +13,8 @@ Ours: weights and biases begin uniform within 1 / sqrt(inputs of the layer), whe
 the layer; the outer rate falls to zero over the second half; an average of the weights is what counts; and the norm of
 the meta-gradient is clipped to 10, where theirs clamps each value of each task's gradient to 10 for CAVIA and clips
 nothing for MAML. MAML is trained by SOAP on 50 tasks in each of half as many steps, and its added inputs begin with
-large weights: with Adam it is far from the paper's errors after 50,000 steps, from the authors' initial weights, too.
+large weights; trained by Adam as in the paper, MAML without added inputs ended at .61, and from the authors' initial
+weights at .70, where the paper has .33.
 """
 
 from __future__ import annotations
