@@ -161,7 +161,8 @@ def _skip_multiplying_by_one(model: onnx.ModelProto) -> None:
         and not node.attribute[0].t.dims
         and numpy_helper.to_array(node.attribute[0].t) == 1
     }
-    outputs, renamed = {output.name for output in model.graph.output}, {}
+    outputs = {output.name for output in model.graph.output}
+    renamed: dict[str, str] = {}
     for node in model.graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
         factors = [name for name in node.input if name not in ones]
