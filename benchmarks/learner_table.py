@@ -4,9 +4,8 @@ OMP_NUM_THREADS=1 python benchmarks/learner_table.py --out DIR [--families arena
     [--learners bayes,maml] [--minutes 1.0 | --meta-steps N] [--split 0] [--seed 0] [--write-docs docs/learners.md]
 
 An interrupted run goes on where it was: finished cells and a checkpoint of the one in training are kept in DIR.
-Everything runs in one process on one thread. Times to adapt and to act are processor time, so that other work on the
-machine shows little; training is by the clock. With --minutes a busy machine trains less; --meta-steps trains everybody
-for as many steps, whatever they cost.
+Everything runs in one process on one thread, and all times are processor time, so that other work on the machine shows
+little. With --minutes everybody trains for as long, with --meta-steps for as many steps, whatever they cost.
 """
 
 from __future__ import annotations
@@ -114,7 +113,13 @@ def find(family: str, learner: str, budget: Budget, checkpoint: Path, tell: Tell
     )
     try:
         archetype = training.train(
-            draft, splits, outer, budget.seed, checkpoint, lambda outcome: tell("training", outcome.fraction)
+            draft,
+            splits,
+            outer,
+            budget.seed,
+            checkpoint,
+            lambda outcome: tell("training", outcome.fraction),
+            time.process_time,
         )
     except FloatingPointError as error:
         return {"refused": str(error)}
@@ -264,7 +269,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for results and checkpoints")
     parser.add_argument("--families", default="arena,overcooked,character", help="task families, separated by commas")
     parser.add_argument("--learners", default=",".join(LEARNERS), help="learners, separated by commas; all by default")
-    parser.add_argument("--minutes", type=float, default=1.0, help="time to train each learner on each family")
+    parser.add_argument(
+        "--minutes", type=float, default=1.0, help="processor time to train each learner on each family"
+    )
     parser.add_argument("--meta-steps", type=int, help="outer steps of each training, instead of a time")
     parser.add_argument("--split", type=int, default=0, help="which tasks are held out")
     parser.add_argument("--seed", type=int, default=0, help="fixes the weights drawn and the tasks trained on")

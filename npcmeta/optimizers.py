@@ -62,7 +62,8 @@ class Soap(torch.optim.Optimizer):
     """Adam in the directions that the gradients of each matrix themselves have (SOAP, Vyas et al. 2024, algorithm 3).
 
     It gets down badly scaled valleys where Adam creeps, for a few products and now and then two QR decompositions of
-    the sizes of the matrix, so it is for small networks. A vector is a matrix of one row.
+    the sizes of the matrix, so it is for small networks. A vector is a matrix of one row. The state is contiguous, as
+    it is when a checkpoint gives it back: products of matrices with other strides differ in their last bits.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float) -> None:
@@ -76,7 +77,7 @@ class Soap(torch.optim.Optimizer):
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                gradient = torch.atleast_2d(weight.grad)
+                gradient = torch.atleast_2d(weight.grad).contiguous()
                 state = self.state[weight]
                 if state:
                     direction = _soap_direction(state, gradient)
@@ -90,8 +91,8 @@ def _soap_state(gradient: Tensor) -> Params:
     rows, columns = gradient @ gradient.T, gradient.T @ gradient
     return {
         "step": torch.zeros(()), "momentum": torch.zeros_like(gradient), "square": torch.zeros_like(gradient),
-        "rows": rows, "columns": columns,
-        "row_basis": torch.linalg.eigh(rows)[1], "column_basis": torch.linalg.eigh(columns)[1],
+        "rows": rows, "row_basis": torch.linalg.eigh(rows)[1].contiguous(),
+        "columns": columns, "column_basis": torch.linalg.eigh(columns)[1].contiguous(),
     }  # fmt: skip
 
 
@@ -104,9 +105,10 @@ def _soap_direction(state: Params, gradient: Tensor) -> Tensor:
     scale = (square / (1 - SECOND_MOMENT**step)).sqrt() + 1e-8
     state["rows"].lerp_(gradient @ gradient.T, 1 - SECOND_MOMENT)
     state["columns"].lerp_(gradient.T @ gradient, 1 - SECOND_MOMENT)
-    if step % TURNING == 0:  # one step of a power iteration towards the eigenvectors
-        state["row_basis"] = torch.linalg.qr(state["rows"] @ left)[0]
-        state["column_basis"] = torch.linalg.qr(state["columns"] @ right)[0]
+    if step % TURNING == 0:
+        # One step of a power iteration towards the eigenvectors.
+        state["row_basis"] = torch.linalg.qr(state["rows"] @ left)[0].contiguous()
+        state["column_basis"] = torch.linalg.qr(state["columns"] @ right)[0].contiguous()
     return left @ ((left.T @ momentum @ right) / scale) @ right.T
 
 

@@ -70,29 +70,21 @@ def fit(
     return v, Evidence(precision, pull), covariance
 
 
-def known(
-    head: Head, average: Tensor, features: Tensor, examples: Examples, tempering: Tensor, covariance: Tensor
-) -> Tensor:
-    """How well a character is known in situations like its examples': the share of its prior variance that is gone.
+def known(features: Tensor, covariance: Tensor) -> Tensor:
+    """How well a character is known in some situations: the share of its prior variance there that is gone.
 
-    0 is a stranger, 1 is known perfectly. Each example is asked about with itself left out, as the situation that it
-    was is over: one example alone makes nobody known. It counts what the examples could tell, not what they said.
+    0 is a stranger, 1 is known perfectly. It counts what examples could tell, not what they said.
 
     Args:
-        head, average, features, examples, tempering: As in `fit`.
-        covariance: The posterior's, [T, G, D, D].
+        features: z of the situations, [.., N, D].
+        covariance: The posterior's, [.., G, D, D], of as many leading axes as can be broadcast.
 
     Returns:
-        [T, 1], the mean over the head parameters that bend alike.
+        [..], the mean over the head parameters that bend alike.
     """
-    rows = features.unsqueeze(1)
-    left = ((rows @ covariance) * rows).sum(-1)
-    bend = head.curvature(average, examples.action, examples.action_mask) * examples.weight.unsqueeze(-1)
-    # Sherman-Morrison: leaving out an example of curvature b turns the variance v at its place into v / (1 - b v).
-    told = (tempering[:, None, None] * bend.transpose(-1, -2) * left).clamp_max(1 - 1e-6)
-    weight, before = examples.weight, features.square().sum(-1)
-    without = torch.minimum(left / (1 - told), before.unsqueeze(1)).mean(1)
-    return 1 - ((without * weight).sum(-1) / (before * weight).sum(-1).clamp_min(1e-12)).unsqueeze(-1)
+    rows = features.unsqueeze(-3)
+    left = ((rows @ covariance) * rows).sum((-1, -2)).mean(-1)
+    return 1 - left / features.square().sum((-1, -2)).clamp_min(1e-12)
 
 
 def examples_until(known_now: float, examples: float, target: float) -> float:

@@ -98,6 +98,7 @@ def train(
     seed: int,
     checkpoint: Path,
     watch: Callable[[Outcome], None],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Archetype:
     """Trains the archetype that `draft` describes (its meta-parameters are ignored).
 
@@ -109,13 +110,14 @@ def train(
         checkpoint: Written as training goes on; if it exists, training goes on from it. It is left at the end of
             training, so that nothing is lost until the caller has saved the archetype and deletes it.
         watch: Called after every outer step.
+        clock: Tells the seconds of a budget in minutes.
 
     Returns:
         The archetype with the best meta-parameters.
     """
     learner = normalised(draft.settings.build(draft.spec), draft.normaliser)
     shots = validation_shots(draft)
-    loop = OuterLoop(learner, splits.train, validator(learner, splits.validation, shots), outer, seed)
+    loop = OuterLoop(learner, splits.train, validator(learner, splits.validation, shots), outer, seed, clock)
     identity = {"learner": draft.learner_name, "learner settings": learner_settings.to_json(draft.settings),
                 "family": draft.family, "split": splits.summary}  # fmt: skip
     run(loop, checkpoint, identity, watch)

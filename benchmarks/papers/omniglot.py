@@ -78,6 +78,7 @@ class Contender(NamedTuple):
     ways: int = MOST_WAYS  # in a training task
     within: float = 0.5  # share of training tasks within an alphabet
     apart: bool = False  # trained anew for each number of ways, which a network that adapts has as many outputs for
+    drawn_per_way: int = 0  # examples in one of Reptile's minibatches, over the number of ways
 
 
 REMEMBERING = OuterSettings(
@@ -98,6 +99,7 @@ CONTENDERS: dict[str, Contender] = {
         ReptileSettings(image=omniglot.IMAGE, inner_rate=0.1, training_steps=6, inner_steps=5, inner_clip=0.0),
         dataclasses.replace(ADAPTING, meta_batch=4, query_shots=9),
         apart=True,
+        drawn_per_way=2,
     ),
     "cavia": Contender(
         CaviaSettings(
@@ -131,8 +133,11 @@ def plan(name: str, contender: Contender, cell: Cell) -> Plan:
         return Plan(name, contender, contender.ways, max(contender.ways, MOST_WAYS))
     # As many characters in a step, whatever the number of ways.
     tasks = max(1, contender.outer.meta_batch * LEAST_WAYS // cell.ways)
-    outer = dataclasses.replace(contender.outer, meta_batch=tasks)
-    return Plan(f"{name}-{cell.ways}-way", contender._replace(outer=outer), cell.ways, cell.ways)
+    contender = contender._replace(outer=dataclasses.replace(contender.outer, meta_batch=tasks))
+    if isinstance(contender.settings, ReptileSettings):
+        minibatch = contender.drawn_per_way * cell.ways
+        contender = contender._replace(settings=dataclasses.replace(contender.settings, minibatch=minibatch))
+    return Plan(f"{name}-{cell.ways}-way", contender, cell.ways, cell.ways)
 
 
 def train(planned: Plan, drawings: Drawings, folder: Path, seed: int, tell: Tell) -> tuple[Learner, OuterLoop]:

@@ -23,6 +23,8 @@ POSTERIOR_SHARE = 0.25
 """Weight of the loss that teaches the posterior; small, so that clipping the gradient does not slow the rest."""
 SHARES = (0.25, 0.1, 0.0)
 """More than a quarter made new characters worse with ten examples: Gaussians are too sure of themselves."""
+SITUATIONS = 64
+"""Over so many of them it is asked how well a character is known."""
 TYPICAL_SHOTS = 50.0
 """Where the learned exponent of the tempering turns."""
 
@@ -90,6 +92,8 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
     sizes = (spec.observation_size, *settings.hidden, head.num_params)
     activation, members, num_features = settings.activation, settings.members, settings.features + 1
 
+    # Observations come standardised, so these are situations of all kinds.
+    situations = torch.randn(1, SITUATIONS, spec.observation_size, generator=Generator().manual_seed(0))
     # Means and spreads come first, see `heads`.
     believed = torch.ones(head.num_params)
     believed[: head.num_params - spec.action.mask_size] = settings.continuous_share
@@ -149,12 +153,17 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
         count = state["count"] + examples.weight.sum(-1, keepdim=True)
         earlier = posterior.Evidence(state["precision"].flatten(0, 1), state["pull"].flatten(0, 1))
         of_each, tempering = for_members(examples), along_members(temper(meta, count.squeeze(-1)))
-        problem = (head, expected.flatten(0, 1), features.flatten(0, 1), of_each)
-        v, evidence, covariance = posterior.fit(*problem, earlier, tempering, settings.inner_steps)
-        known = posterior.known(*problem, tempering, covariance).reshape(-1, members)
+        v, evidence, covariance = posterior.fit(
+            head, expected.flatten(0, 1), features.flatten(0, 1), of_each, earlier, tempering, settings.inner_steps
+        )
         found = {"weights": v, "precision": evidence.precision, "pull": evidence.pull}
         found = {key: value.reshape(state[key].shape) for key, value in found.items()}
-        return found | {"count": count, "known": known.mean(1, keepdim=True)}
+        return found | {"count": count, "known": known(meta, covariance.reshape(state["precision"].shape))}
+
+    def known(meta: Params, covariance: Tensor) -> Tensor:
+        """How well characters are known [T, 1], over situations of all kinds."""
+        _, inputs = average(meta, situations.to(meta["tempering"].dtype))
+        return posterior.known(traits(meta, inputs), covariance).mean(-1, keepdim=True)
 
     def along_members(value: Tensor) -> Tensor:
         """[T, ...] to [T * members, ...], the same for every member."""

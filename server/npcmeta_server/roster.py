@@ -110,14 +110,22 @@ class Roster:
 
     async def _commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> tuple[RevisionRow, list[str]]:
         async with self._turn:
-            # A retry may come behind later commits: what its first try made is told, and does not act again.
-            if (before := await self._storage.run(self._store.committed, wanted.npc, request)) is not None:
-                return before
             with metrics.COMMIT_SECONDS.time():
-                revision, clips = await self._storage.run(self._store.commit, wanted, request)
+                revision, clips, new = await self._storage.run(self._committed, wanted, request)
+                if not new:
+                    return revision, clips
                 await self._thread.run(self._renew, revision, state)
             metrics.REVISIONS.labels(revision.archetype).inc()
             return revision, clips
+
+    def _committed(self, wanted: CommitRequest, request: RequestKey) -> tuple[RevisionRow, list[str], bool]:
+        """Commits, on the store's thread, and says whether it was new.
+
+        A retry may come behind later commits: what its first try made is told, and does not act again.
+        """
+        if (before := self._store.committed(wanted.npc, request)) is not None:
+            return *before, False
+        return *self._store.commit(wanted, request), True
 
     async def _delete(self, npc: str, etag: str) -> None:
         async with self._turn:

@@ -14,7 +14,7 @@ from npcmeta import evaluate, training
 from npcmeta.outer_loop import Outcome
 from npcmeta.types import Params
 
-STEPS = 40
+STEPS = 80
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +31,10 @@ def without_time(result: dict) -> dict:
 
 @pytest.mark.parametrize("cell", [Cell("cavia", 2), Cell("maml", 1)], ids=lambda cell: cell.name)
 def test_an_interrupted_run_finds_what_a_whole_one_does(tmp_path: Path, cell: Cell) -> None:
+    steps = cavia_table1.outer_settings(cell.learner, STEPS).meta_steps
+
     def stop(outcome: Outcome) -> None:
-        if outcome.step == STEPS // 2:
+        if outcome.step == steps // 2:
             raise KeyboardInterrupt
 
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -44,7 +46,7 @@ def test_an_interrupted_run_finds_what_a_whole_one_does(tmp_path: Path, cell: Ce
     assert [path.suffix for path in stopped.iterdir()] == [".checkpoint"]
     seen: list[int] = []
     result = measure(cell, stopped, STEPS, seed=0, watch=lambda outcome: seen.append(outcome.step))
-    assert seen == list(range(STEPS // 2, STEPS + 1))
+    assert seen == list(range(steps // 2, steps + 1))
     assert without_time(result) == without_time(expected)
     assert [path.suffix for path in stopped.iterdir()] == [".json"]
 
@@ -57,7 +59,7 @@ def test_a_finished_cell_is_not_trained_again_and_not_mistaken_for_another(tmp_p
     first = measure(cell, tmp_path, STEPS, seed=0)
     assert measure(cell, tmp_path, STEPS, seed=0, watch=never) == first
     assert json.loads((tmp_path / "cavia-1.json").read_text()) == first
-    with pytest.raises(ValueError, match=r"cavia-1\.json is of 40 steps and seed 0; choose another --out"):
+    with pytest.raises(ValueError, match=r"cavia-1\.json is of 80 steps and seed 0; choose another --out"):
         measure(cell, tmp_path, STEPS + 1, seed=0)
 
 
@@ -84,19 +86,41 @@ def test_training_minimises_the_squared_error() -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
-def test_every_cell_begins_as_the_paper_has_it(cell: Cell) -> None:
+def test_every_cell_begins_within_its_bounds(cell: Cell) -> None:
     meta = cavia_table1.paper_learner(cell).init(Generator().manual_seed(0))
     again = cavia_table1.paper_learner(cell).init(Generator().manual_seed(0))
     assert all(torch.equal(again[key], value) for key, value in meta.items())
     assert inputs_of(meta) == 1 + cell.added
+    first, last = ((1 + cell.added) ** -0.5, 1.0) if cell.learner == "cavia" else (1.0, 0.5)
     for key, bound in (
-        ("0.weight", 1 / math.sqrt(1 + cell.added)),
-        ("1.weight", 1 / math.sqrt(40)),
+        ("0.weight", first),
+        ("0.bias", first),
+        ("1.weight", 40**-0.5),
         ("1.bias", 40**-0.5),
+        ("2.weight", last * 40**-0.5),
     ):
         assert 0.7 * bound < float(meta[key].abs().max()) <= bound
     assert meta["2.weight"].shape == (40, 1)
     assert ("added" in meta) == (cell.learner == "maml" and cell.added > 0)
+    assert not torch.count_nonzero(meta.get("added", torch.zeros(1)))
+
+
+def test_added_inputs_of_maml_can_do_as_much_however_many_there_are() -> None:
+    """The inner step along all of them together is as large as the sum of squares of the weights that read them."""
+    squares = [
+        float(cavia_table1.paper_learner(Cell("maml", added)).init(Generator())["added_weight"].square().sum())
+        for added in (2, 5, 50)
+    ]
+    assert max(squares) < 1.3 * min(squares)
+
+
+@pytest.mark.parametrize("steps", [50_000, STEPS])
+def test_both_learners_see_as_many_tasks(steps: int) -> None:
+    seen = {
+        settings.meta_steps * settings.meta_batch
+        for settings in (cavia_table1.outer_settings(learner, steps) for learner in cavia_table1.PAPER)
+    }
+    assert seen == {25 * steps}
 
 
 def inputs_of(meta: Params) -> int:

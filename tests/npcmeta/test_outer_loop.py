@@ -1,9 +1,11 @@
 """The outer loop: reproducible to the bit, resumable to the bit, and plain about what went wrong."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Generator
 
 from npcmeta.evaluate import evaluate
+from npcmeta.optimizers import Optimizer
 from npcmeta.outer_loop import CheckpointError, Outcome, OuterLoop, OuterSettings
 from npcmeta.types import Learner, Params
 from tests import toys
@@ -60,13 +63,15 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(name: str) -> None:
 
 
 @pytest.mark.parametrize("stopped_at", [1, 5, 12])
-def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path, stopped_at: int) -> None:
-    whole = make_loop()
+@pytest.mark.parametrize("optimizer", get_args(Optimizer))
+def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path, stopped_at: int, optimizer: Optimizer) -> None:
+    settings = dataclasses.replace(SETTINGS, optimizer=optimizer)
+    whole = make_loop(settings)
     expected = measured(run(whole))
-    begun = make_loop()
+    begun = make_loop(settings)
     seen = [begun.advance() for _ in range(stopped_at)]
     begun.save(tmp_path / "run.checkpoint", IDENTITY)
-    resumed = make_loop()
+    resumed = make_loop(settings)
     resumed.resume(tmp_path / "run.checkpoint", IDENTITY)
     assert measured(seen + run(resumed)) == expected
     toys.assert_same_bits(resumed.best, whole.best)

@@ -132,33 +132,23 @@ def test_extreme_outliers_stay_finite() -> None:
 
 
 def test_a_character_is_better_known_the_more_it_showed() -> None:
-    head, average, features, examples = problem("discrete")
+    head, average, features, examples = problem("mixed")
     shares = []
-    temper = torch.ones(TASKS, dtype=torch.float64)
-    for shown in (1, 4, 30):
-        part = examples._replace(weight=(torch.arange(SHOTS) < shown).double().expand(TASKS, SHOTS))
-        _, _, covariance = posterior.fit(head, average, features, part, nothing(head), temper, 1)
-        shares.append(posterior.known(head, average, features, part, temper, covariance))
-    torch.testing.assert_close(shares[0], torch.zeros(TASKS, 1, dtype=torch.float64))
+    for shown in (0, 3, 30):
+        part = examples._replace(weight=examples.weight * (torch.arange(SHOTS) < shown))
+        _, _, covariance = posterior.fit(head, average, features, part, nothing(head), torch.ones(TASKS).double(), 1)
+        shares.append(posterior.known(features, covariance))
+    torch.testing.assert_close(shares[0], torch.zeros(TASKS, dtype=torch.float64))
     assert (shares[0] < shares[1]).all()
     assert (shares[1] < shares[2]).all()
     assert (shares[2] < 1).all()
 
 
-def test_what_is_known_of_an_example_is_what_the_others_told() -> None:
-    """Leaving each one out by refitting gives the same share."""
-    head, average, features, examples = problem("mixed")
-    temper = torch.full((TASKS,), 0.3, dtype=torch.float64)
-    _, _, covariance = posterior.fit(head, average, features, examples, nothing(head), temper, 1)
-    found = posterior.known(head, average, features, examples, temper, covariance)
-    left = torch.zeros(TASKS, dtype=torch.float64)
-    for index in range(SHOTS):
-        others = examples._replace(weight=examples.weight * (torch.arange(SHOTS) != index))
-        _, _, without = posterior.fit(head, average, features, others, nothing(head), temper, 1)
-        z = features[:, index]
-        left += examples.weight[:, index] * torch.einsum("td,tgde,te->tg", z, without, z).mean(-1)
-    before = (features.square().sum(-1) * examples.weight).sum(-1)
-    torch.testing.assert_close(found.squeeze(-1), 1 - left / before)
+def test_what_is_known_is_the_share_of_a_situations_variance() -> None:
+    covariance = torch.diag(torch.tensor([1.0, 0.5, 0.25])).reshape(1, 1, 3, 3)
+    assert posterior.known(torch.eye(3)[:1].unsqueeze(0), covariance).item() == 0.0
+    assert posterior.known(torch.eye(3)[2:].unsqueeze(0), covariance).item() == 0.75
+    assert posterior.known(2 * torch.eye(3)[1:].unsqueeze(0), covariance).item() == pytest.approx(1 - 0.75 / 2)
 
 
 def test_how_many_more_examples_make_a_character_known() -> None:

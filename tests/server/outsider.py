@@ -22,6 +22,7 @@ from npcmeta.v1 import (
     tensor_pb2,
 )
 
+TWO = ("archetypes/guard", "archetypes/scout")
 TYPES = {tensor_pb2.FLOAT32: np.float32, tensor_pb2.INT64: np.int64}
 
 
@@ -59,7 +60,7 @@ def main(port):
     channel = grpc.insecure_channel(f"127.0.0.1:{port}")
     npcs, adapting = npcs_pb2_grpc.NpcServiceStub(channel), adapt_pb2_grpc.AdaptServiceStub(channel)
     listed = archetypes_pb2_grpc.ArchetypeServiceStub(channel).ListArchetypes(archetypes_pb2.ListArchetypesRequest())
-    offered = {entry.name: entry.spec for entry in listed.archetypes if entry.name != "archetypes/painter"}
+    offered = {entry.name: entry.spec for entry in listed.archetypes if entry.name in TWO}
     cast = {}
     for name, spec in offered.items():
         made = [npcs.CreateNpc(npcs_pb2.CreateNpcRequest(npc=resources_pb2.Npc(archetype=name))).name for _ in range(3)]

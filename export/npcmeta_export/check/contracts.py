@@ -41,6 +41,7 @@ class Contract(NamedTuple):
     kinds: frozenset[int] | None = UNITY_KINDS  # none: whatever ONNX has
     max_dimensions: int | None = 8
     narrows: bool = True  # whether integers become int32 and floats float32
+    float64: bool = False  # whether float64 is meant to be inside, where it is not narrowed
     batches: bool = True  # whether it runs many rows at once
 
 
@@ -71,6 +72,7 @@ CONTRACTS: dict[str, Contract] = {
             Port("state.*", (FLOAT,), ("n", "...")),
         ),
         (Port("adapted.*", (FLOAT,), ("n", "..."), needed=True),),
+        float64=True,
     ),
     "begin": Contract(
         "npcmeta's device loop",

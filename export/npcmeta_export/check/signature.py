@@ -53,9 +53,10 @@ def _side(side: str, values: list[Value], ports: tuple[Port, ...], contract: Con
 
 
 def _fits(side: str, value: Value, port: Port, contract: Contract) -> Iterator[Finding]:
+    finding = error if contract.names_bind else warning  # where names do not bind, another value may have this one
     if value.kind not in port.kinds:
         wanted = " or ".join(kind_name(kind) for kind in port.kinds)
-        yield error(
+        yield finding(
             f"{side}-type",
             f"{side} {quote(value.name)} is {kind_name(value.kind)}, expected {wanted}",
             f"{contract.engine} feeds and reads {wanted} here; the run fails or reads bits as other numbers",
@@ -70,7 +71,7 @@ def _fits(side: str, value: Value, port: Port, contract: Contract) -> Iterator[F
         )
         return
     if not _same_rank(value.shape, port.axes):
-        yield error(
+        yield finding(
             f"{side}-shape",
             f"{side} {quote(value.name)} is {shape_text(value.shape)}, expected {_axes(port)}",
             f"{contract.engine} feeds and reads {_axes(port)}; the run fails",

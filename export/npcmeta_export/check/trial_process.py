@@ -22,12 +22,8 @@ def limit(memory: int, seconds: int) -> None:
         import resource
     except ImportError:
         return
-    for kind, value in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    for kind, value in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(kind, (value, value))
 
 

@@ -174,7 +174,8 @@ def _narrowing(graph: Graph, contract: Contract) -> Iterator[Finding]:
             f"{contract.engine} cuts them to the range of int32 and computes with what is left",
             "keep integers below 2147483648",
         )
-    if doubles := [name for name, tensor in stored.items() if tensor.kind == DOUBLE]:
+    doubles = [name for name, tensor in stored.items() if tensor.kind == DOUBLE]
+    if doubles and not contract.float64:
         yield warning(
             "narrowing",
             f"float64 tensors: {quote_all(doubles)}",

@@ -107,7 +107,7 @@ def how_well_known(npc: Npc) -> str:
     """How well the demonstrations show the character, and what more of them would do."""
     share = float(npc.state["known"])
     target, more = posterior.examples_until_next_tenth(share, npc.examples)
-    said = f"{npc.name} is known to {share:.0%} in the situations that it was shown in"
+    said = f"{npc.name} is known to {share:.0%}, over situations of all kinds"
     return f"{said}; about {more} more examples would make it {target:.0%}" if more else said
 
 

@@ -83,10 +83,10 @@ class Adapt:
         npc = names.npc_id(first.setup.npc)
         with self._alone(npc):
             request = _request_key(npc, first.setup, content)
-            if (before := await self._storage.run(self._store.committed, npc, request)) is not None:
-                send(_committed(*before))
+            pupil = await self._storage.run(self._begin, npc, first.setup.from_scratch, request, bool(content))
+            if not isinstance(pupil, Pupil):
+                send(_committed(*pupil))
                 return
-            pupil = await self._storage.run(self._read, npc, first.setup.from_scratch, request, bool(content))
             send(_started(pupil))
             await self._teach(pupil, requests, send)
 
@@ -129,8 +129,12 @@ class Adapt:
         state = npc_from_bytes(adapted.data, archetype, source=f"npcs/{pupil.row.id}").state
         return await self._roster.commit(wanted, pupil.request, state)
 
-    def _read(self, npc: str, from_scratch: bool, request: RequestKey, at_once: bool) -> Pupil:
-        """Reads the NPC and what it was adapted from, on the store's thread."""
+    def _begin(
+        self, npc: str, from_scratch: bool, request: RequestKey, at_once: bool
+    ) -> Pupil | tuple[RevisionRow, list[str]]:
+        """Reads the NPC and what it was adapted from, on the store's thread; or the commit that a first try made."""
+        if (before := self._store.committed(npc, request)) is not None:
+            return before
         row = self._store.npc(npc)
         hosted = self._roster.hosted(row.archetype)
         data = [] if from_scratch else self._store.support(npc)

@@ -229,6 +229,7 @@ def test_a_run_without_end_ends_in_a_finding(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(trial, "SECONDS", 2)
     report = check_file(files.save(simple(), tmp_path, endless), "ort")
     assert [finding.code for finding in report.findings] == ["no-trial"]
+    assert "did not end within" in report.findings[0].found
 
 
 FOREIGN = {

@@ -158,6 +158,6 @@ def test_one_bad_job_of_a_batch_fails_alone(
     batch[1] = Numbered(1, batch[1].job._replace(clip=broken))  # type: ignore[arg-type]
     told: dict[int, Answer] = {}
     with caplog.at_level(logging.CRITICAL, "npcmeta_server.adapting.worker"):
-        worker._answer({"scout": scout[0]}, batch, told.__setitem__)
+        worker._answer({"scout": scout[0]}, {}, batch, told.__setitem__)
     assert [type(told[number]) for number in range(3)] == [Adapted, Failed, Adapted]
     assert told[0] == run(scout[0], [batch[0]])[0][-1]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,9 +78,6 @@ def test_clips_of_any_length_weight_and_mask_are_adapted_to_together_as_alone(na
         assert isinstance(end, Adapted)
         assert isinstance(end_alone, Adapted)
         states = [npc_from_bytes(answer.data, archetype, source="npc").state for answer in (end, end_alone)]
-        # What a single example leaves unknown is a difference of numbers that are nearly equal.
-        known = [state.pop("known", torch.zeros(1)) for state in states]
-        torch.testing.assert_close(*known, rtol=0, atol=1e-2)
         toys.assert_close(*states, 1e-5)
         for event, other in zip(found, expected, strict=True):
             assert isinstance(event, Progressed)

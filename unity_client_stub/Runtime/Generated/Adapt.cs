@@ -433,8 +433,8 @@ namespace Npcmeta.V1
         public double SupportNll { get; set; }
 
         /// <summary>
-        /// How well the character is known in the situations of these examples, after this step: the share of the doubt about
-        /// it that they took away, 0 to 1. 0 as well if the learner cannot say; <c>bayes</c> can.
+        /// How well the character is known by now, over situations of all kinds: the share of the doubt about it that the
+        /// examples took away, 0 to 1. 0 as well if the learner cannot say; <c>bayes</c> can.
         /// </summary>
         public double Known { get; set; }
 

@@ -27,7 +27,7 @@ def test_figures_hold_what_scripts_rely_on(
     assert set(found["ratios"]) == set(figures.TARGETS)
     assert all(value > 0 for value in found["ratios"].values())
     assert found["dropped_frames"] == 0
-    assert found["bytes_per_npc"] == 3380
+    assert 1_000 < found["bytes_per_npc"] < 50_000  # a matrix or two, not a network
     frames = {(row["server"], row["npcs"]): row for row in found["rows"] if row["kind"] == "frame"}
     assert set(frames) == {(name, rows) for name in ("npcmeta", "echo", "shared", "sessions") for rows in (3, 5)}
     assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in frames.values())
