@@ -122,7 +122,6 @@ def test_an_adapted_npc_is_a_small_file_that_does_not_grow_with_the_batch(tmp_pa
 EXPORT_ALL = """
 import sys
 from pathlib import Path
-from typing import Any
 from npcmeta.archetype import load_archetype, load_npc
 from npcmeta_export import STATE, TARGETS, export
 folder, out = map(Path, sys.argv[1:])
@@ -191,7 +190,7 @@ def test_a_wrong_graph_is_refused_and_leaves_nothing_behind(tmp_path: Path, monk
         return model
 
     monkeypatch.setattr(graph, "trace", wrongly)
-    for target in (name for name in TARGETS if name not in ("adapt", "begin")):
+    for target in (name for name in TARGETS if name not in ("begin", "adapt")):
         with pytest.raises(ParityError, match="differs from torch by"):
             export(archetype, target, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -201,15 +200,11 @@ def test_noise_that_is_no_noise_is_refused(tmp_path: Path, monkeypatch: pytest.M
     archetype = make_archetype(tmp_path, "cnp", ACTIONS["mixed"])
     monkeypatch.setattr(drawing, "SCATTER", 0.0)  # draws no longer depend on who draws, but are still fair
     export(archetype, "mlagents", tmp_path)
-    fair = torch.rand_like
-    for wrong, fault in (
-        (torch.zeros_like, "mean|variance"),
-        (lambda x: fair(x[:1]).expand_as(x), "mean|variance"),
-    ):
+    draw = torch.rand_like
+    for wrong in (torch.zeros_like, lambda x: 0.9 * draw(x), lambda x: draw(x[:1]).expand_as(x)):
         monkeypatch.setattr(torch, "rand_like", wrong)
-        with pytest.raises(ParityError, match=f"noise: its ({fault})"):
+        with pytest.raises(ParityError, match="noise: its"):
             export(archetype, "mlagents", tmp_path / "out")
-        monkeypatch.undo()
     assert not (tmp_path / "out").exists()
 
 
@@ -250,7 +245,9 @@ def test_graphs_are_checked_on_recorded_play(tmp_path: Path, monkeypatch: pytest
 
 def test_an_unknown_target_names_those_there_are(tmp_path: Path) -> None:
     archetype = make_archetype(tmp_path, "cnp", ACTIONS["mixed"])
-    with pytest.raises(ValueError, match=r'no export target "gltf"; expected one of: policy, adapt, begin, ort'):
+    with pytest.raises(
+        ValueError, match=r'no export target "gltf"; expected one of: policy, adapt, begin, ort, mlagents'
+    ):
         export(archetype, "gltf", tmp_path)
 
 
