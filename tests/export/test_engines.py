@@ -109,16 +109,16 @@ def test_agents_who_differ_do_not_share_draws_where_generators_begin_alike(tmp_p
     npc = changed_npc(archetype)
     other = npc._replace(name="al", state={key: value + 0.01 for key, value in npc.state.items()})
     (one, _), (two, _) = (export(archetype, "mlagents", tmp_path, each) for each in (npc, other))
-    seen = observations(1)
+    seen = observations(300)  # as time goes by; two who see one and the same thing for long differ by a constant angle
 
     def noise(file: Path, seen: np.ndarray) -> np.ndarray:
-        found = run(load_session(file), {"obs_0": np.repeat(seen, 300, 0)})
+        found = run(load_session(file), {"obs_0": seen})
         return (found["continuous_actions"] - found["deterministic_continuous_actions"]).ravel()
 
     first = noise(one, seen)
     assert np.array_equal(first, noise(one, seen))  # otherwise this test would show nothing
     for elsewhere in (noise(two, seen), noise(one, seen + 0.01)):
-        assert abs(np.corrcoef(first, elsewhere)[0, 1]) < 0.9  # the same draws, turned by some angle
+        assert abs(np.corrcoef(first, elsewhere)[0, 1]) < 0.3
         assert (np.abs(first - elsewhere) > 1e-3).mean() > 0.9
 
 
