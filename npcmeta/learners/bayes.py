@@ -143,13 +143,15 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
 
     def update(meta: Params, state: Params, examples: Examples) -> Params:
         expected, inputs = average(meta, examples.observation)
-        reached = fit(meta, state, expected, traits(meta, inputs), examples)
-        reached["weights"] = reached["weights"] * believed
+        reached, covariance = fit(meta, state, expected, traits(meta, inputs), examples)
+        reached |= {"weights": reached["weights"] * believed, "known": known(meta, covariance)}
         told = examples.weight.sum(-1) > 0
         return {key: torch.where(inner_loop.along_tasks(told, v), v, state[key]) for key, v in reached.items()}
 
-    def fit(meta: Params, state: Params, expected: Tensor, features: Tensor, examples: Examples) -> Params:
-        """The posteriors of V, given what the average policy expected and the features; members are like tasks."""
+    def fit(
+        meta: Params, state: Params, expected: Tensor, features: Tensor, examples: Examples
+    ) -> tuple[Params, Tensor]:
+        """The posteriors of V and their covariances, given what was expected and the features, member by member."""
         count = state["count"] + examples.weight.sum(-1, keepdim=True)
         earlier = posterior.Evidence(state["precision"].flatten(0, 1), state["pull"].flatten(0, 1))
         of_each, tempering = for_members(examples), along_members(temper(meta, count.squeeze(-1)))
@@ -158,7 +160,7 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
         )
         found = {"weights": v, "precision": evidence.precision, "pull": evidence.pull}
         found = {key: value.reshape(state[key].shape) for key, value in found.items()}
-        return found | {"count": count, "known": known(meta, covariance.reshape(state["precision"].shape))}
+        return found | {"count": count}, covariance.reshape(state["precision"].shape)
 
     def known(meta: Params, covariance: Tensor) -> Tensor:
         """How well characters are known [T, 1], over situations of all kinds."""
@@ -211,7 +213,7 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
             for inputs in (support_inputs, query_inputs)
         )
         start = begin(meta, task.support.weight.shape[0], task.support.weight)
-        state = fit(meta, start, support, support_features, task.support)
+        state, _ = fit(meta, start, support, support_features, task.support)
         return mean_nll(head, changed(query, query_features, state).flatten(0, 1), for_members(task.query))
 
     def embed(meta: Params, state: Params) -> Tensor:
