@@ -66,10 +66,10 @@ def depth(params: Params) -> int:
 
 
 def forward(params: Params, x: Tensor, activation: str) -> tuple[Tensor, list[Tensor]]:
-    """Runs the network on x [T, N, in].
+    """Runs the network on x [T, N, in], or with shared weights on rows [N, in].
 
     Returns:
-        The output [T, N, out], and the inputs of every layer, which `backward` needs.
+        The output [T, N, out] or [N, out], and the inputs of every layer, which `backward` needs.
     """
     function, _ = ACTIVATIONS[activation]
     inputs = []
@@ -133,8 +133,12 @@ def draw_kept(shape: Sequence[int], rate: float, generator: Generator, dtype: to
 
 
 def affine(params: Params, layer: int, x: Tensor) -> Tensor:
-    """One layer without its activation; weights shared by all tasks or one set for each."""
-    x = x @ params[f"{layer}.weight"] + params[f"{layer}.bias"].unsqueeze(-2)
+    """One layer without its activation; weights shared by all tasks, or one set for each.
+
+    Rows [N, in], of whatever tasks they are, are the fastest form for shared weights: nothing is written twice.
+    """
+    weight, bias = params[f"{layer}.weight"], params[f"{layer}.bias"]
+    x = torch.addmm(bias, x, weight) if x.dim() == 2 else x @ weight + bias.unsqueeze(-2)
     if layer == 0 and "added" in params:
         x = x + params["added"].unsqueeze(-2) @ params["added_weight"]
     return x

@@ -47,6 +47,8 @@ class Roster:
         self._policies = {name: Policy(hosted, bank_bytes) for name, hosted in catalog.hosted.items()}
         self._batchers = {name: Batcher(policy, self._thread) for name, policy in self._policies.items()}
         self._turn = asyncio.Lock()
+        self.streams = 0
+        """How many streams may ask for frames."""
 
     def hosted(self, archetype: str) -> Hosted:
         """An archetype, or ARCHETYPE_NOT_FOUND."""
@@ -64,9 +66,9 @@ class Roster:
         """How many NPCs of an archetype are in memory, or were a moment ago."""
         return len(self._policies[archetype].bank)
 
-    async def act(self, archetype: str, frame: Frame) -> Decisions:
-        """Decides for NPCs that were acquired."""
-        return await self._batchers[archetype].act(frame)
+    async def act(self, archetype: str, frame: Frame, *, alone: bool = False) -> Decisions:
+        """Decides for NPCs that were acquired; `alone` says that the stream asks for nothing else in this tick."""
+        return await self._batchers[archetype].act(frame, alone=alone and self.streams == 1)
 
     async def acquire(self, archetype: str, npcs: Sequence[str]) -> list[Acting | ServiceError]:
         """Makes NPCs of an archetype ready to act, until `release`; for each of them where it is, or why it is not."""

@@ -44,9 +44,10 @@ def read(message: tensor_pb2.Tensor, what: str, kinds: tuple[int, ...], shape: t
         raise _wrong(what, f"{what} is {kind} {shown}, expected {wanted}")
     dtype = DTYPES[message.data_type]
     expected = math.prod(found) * dtype.itemsize
-    if len(message.data) != expected:
-        raise _wrong(what, f"{what} holds {len(message.data)} bytes, expected {expected} for {wanted} of {shown}")
-    values = np.frombuffer(message.data, dtype).reshape(found)
+    data = message.data  # a copy each time
+    if len(data) != expected:
+        raise _wrong(what, f"{what} holds {len(data)} bytes, expected {expected} for {wanted} of {shown}")
+    values = np.frombuffer(data, dtype).reshape(found)
     if dtype.kind == "f" and not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
         raise _wrong(what, f"{what} holds NaN or infinity in row {row}, expected finite numbers", row=row)

@@ -16,6 +16,8 @@ MAX_ROWS = 8192
 """Most NPCs in one run, but for a single frame that has more."""
 AT_ONCE_SECONDS = 1e-3
 """Of processor time: runs that take less are not worth handing over to a thread that has nothing else to do."""
+ALONE_SECONDS = 5e-3
+"""The same where nobody else's frame could be joined or delayed; only calls of other kinds wait."""
 
 
 class _Waiting(NamedTuple):
@@ -30,11 +32,18 @@ class Batcher:
         """Runs the policy on the acting thread, or in its place."""
         self._policy, self._thread = policy, thread
         self._seconds_per_row = math.inf  # of the last run
+        name = policy.hosted.archetype.name
+        self._batch_rows, self._batch_frames = metrics.BATCH_ROWS.labels(name), metrics.BATCH_FRAMES.labels(name)
+        self._decisions = metrics.DECISIONS.labels(name)
         self._waiting: list[_Waiting] = []
         self._working: asyncio.Task[None] | None = None
 
-    async def act(self, frame: Frame) -> Decisions:
-        """Decides for the NPCs of a frame."""
+    async def act(self, frame: Frame, *, alone: bool = False) -> Decisions:
+        """Decides for the NPCs of a frame; `alone` says that there is no other stream whose frames could join it."""
+        if alone and self._working is None and self._is_short(len(frame.rows), ALONE_SECONDS):
+            decided = self._decide([frame])[0]
+            self._count([frame])
+            return decided
         entry = _Waiting(frame, asyncio.get_running_loop().create_future())
         self._waiting.append(entry)
         if self._working is None:
@@ -53,7 +62,7 @@ class Batcher:
             return
         frames = [entry.frame for entry in batch]
         try:
-            if self._thread.idle and _rows(frames) * self._seconds_per_row <= AT_ONCE_SECONDS:
+            if self._is_short(_rows(frames), AT_ONCE_SECONDS):
                 results = self._decide(frames)
             else:
                 results = await self._thread.run(self._decide, frames)
@@ -67,6 +76,10 @@ class Batcher:
             if not entry.decided.done():  # its stream may have gone meanwhile
                 entry.decided.set_result(decisions)
 
+    def _is_short(self, rows: int, seconds: float) -> bool:
+        """Whether a run can be made here and now, as the thread is idle and it will not take long."""
+        return self._thread.idle and rows * self._seconds_per_row <= seconds
+
     def _decide(self, frames: Sequence[Frame]) -> list[Decisions]:
         began = time.thread_time()
         decided = self._policy.act(frames)
@@ -74,10 +87,10 @@ class Batcher:
         return decided
 
     def _count(self, frames: Sequence[Frame]) -> None:
-        archetype, rows = self._policy.hosted.archetype.name, _rows(frames)
-        metrics.BATCH_ROWS.labels(archetype).observe(rows)
-        metrics.BATCH_FRAMES.labels(archetype).inc(len(frames))
-        metrics.DECISIONS.labels(archetype).inc(rows)
+        rows = _rows(frames)
+        self._batch_rows.observe(rows)
+        self._batch_frames.inc(len(frames))
+        self._decisions.inc(rows)
 
     def _take(self) -> list[_Waiting]:
         taken: list[_Waiting] = []

@@ -44,14 +44,21 @@ class Policy:
 
     def act(self, frames: Sequence[Frame]) -> list[Decisions]:
         """The decisions of some frames, which are computed together."""
-        frame = frames[0] if len(frames) == 1 else Frame(*map(np.concatenate, zip(*frames, strict=True)))
+        if len(frames) == 1:
+            return [self._in_runs(frames[0])]
+        decided = self._in_runs(Frame(*map(np.concatenate, zip(*frames, strict=True))))
+        edges = np.cumsum([len(part.rows) for part in frames])[:-1]
+        return [Decisions(*parts) for parts in zip(*(np.split(array, edges) for array in decided), strict=True)]
+
+    def _in_runs(self, frame: Frame) -> Decisions:
+        """In one run, or in several that each read a bounded part of the bank."""
         size = max(1, RUN_BYTES // self.bank.bytes_per_npc)
+        if len(frame.rows) <= size:
+            return self._run(frame)
         runs = [
             self._run(Frame(*(a[first : first + size] for a in frame))) for first in range(0, len(frame.rows), size)
         ]
-        decided = runs[0] if len(runs) == 1 else Decisions(*map(np.concatenate, zip(*runs, strict=True)))
-        edges = np.cumsum([len(part.rows) for part in frames])[:-1]
-        return [Decisions(*parts) for parts in zip(*(np.split(array, edges) for array in decided), strict=True)]
+        return Decisions(*map(np.concatenate, zip(*runs, strict=True)))
 
     def _run(self, frame: Frame) -> Decisions:
         feeds = {
@@ -60,12 +67,11 @@ class Policy:
             "noise": frame.noise,
             **self.bank.gather(frame.rows),
         }
-        found = dict(
-            zip(self._outputs, self._session.run(self._outputs, {k: feeds[k] for k in self._inputs}), strict=True)
-        )
-        count = len(frame.rows)
+        values = self._session.run(self._outputs, {name: feeds[name] for name in self._inputs})
+        found, count = dict(zip(self._outputs, values, strict=True)), len(frame.rows)
+        continuous, discrete = found.get("continuous_actions"), found.get("discrete_actions")
         return Decisions(
-            found.get("continuous_actions", np.zeros((count, 0), np.float32)),
-            found.get("discrete_actions", np.zeros((count, 0), np.int64)),
+            np.zeros((count, 0), np.float32) if continuous is None else continuous,
+            np.zeros((count, 0), np.int64) if discrete is None else discrete,
             self.bank.revisions(frame.rows),
         )

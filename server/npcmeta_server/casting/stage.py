@@ -29,9 +29,11 @@ class Stage:
         """Begins without groups."""
         self._roster = roster
         self._groups: dict[int, Group] = {}
+        roster.streams += 1
 
     def close(self) -> None:
         """Lets everybody go."""
+        self._roster.streams -= 1
         for group in self._groups.values():
             self._roster.release(group.archetype, group.clear())
         self._groups.clear()
@@ -54,7 +56,7 @@ class Stage:
         if len(tick.parts) > MAX_PARTS or rows > MAX_ROWS:
             return _refused_tick(tick, rows)
         if len(tick.parts) == 1:
-            results = [await self._part(tick.parts[0], tick.number)]
+            results = [await self._part(tick.parts[0], tick.number, alone=True)]
         else:
             results = list(await asyncio.gather(*(self._part(part, tick.number) for part in tick.parts)))
         return act_pb2.TickResult(number=tick.number, parts=results)
@@ -128,14 +130,14 @@ class Stage:
         self._roster.release(group.archetype, group.add(taken))
         return refused
 
-    async def _part(self, part: act_pb2.Part, number: int) -> act_pb2.PartResult:
+    async def _part(self, part: act_pb2.Part, number: int, *, alone: bool = False) -> act_pb2.PartResult:
         try:
             group = self._known(part.group)
             deciding = group.find(part.indices)
             mask = part.action_mask if part.HasField("action_mask") else None
             drawn = number if group.sampled else None
             frame = read_frame(group.hosted, deciding, part.observations, mask, drawn)
-            decided = await self._roster.act(group.archetype, frame) if len(frame.rows) else None
+            decided = await self._roster.act(group.archetype, frame, alone=alone) if len(frame.rows) else None
             return _part_result(part, decided)
         except ServiceError as error:
             return act_pb2.PartResult(group=part.group, status=error.status())

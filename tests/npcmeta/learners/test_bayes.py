@@ -82,6 +82,6 @@ def test_a_part_of_what_continuous_actions_say_is_believed() -> None:
     start = learner.begin(meta, 4, torch.zeros(4, 0))
     whole, part = (each.update(meta, start, support)["weights"] for each in (learner, half))
     continuous = learner.head.num_params - toys.spec("mixed").action.mask_size
-    torch.testing.assert_close(part[..., :continuous], 0.5 * whole[..., :continuous])
-    torch.testing.assert_close(part[..., continuous:], whole[..., continuous:])
+    torch.testing.assert_close(part[..., :continuous, :], 0.5 * whole[..., :continuous, :])
+    torch.testing.assert_close(part[..., continuous:, :], whole[..., continuous:, :])
     assert {each.continuous_share for each in SMALL.candidates()} == set(bayes.SHARES)

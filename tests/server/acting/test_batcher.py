@@ -47,6 +47,18 @@ async def test_frames_that_wait_are_joined_and_answered_each() -> None:
     thread.close()
 
 
+async def test_a_short_frame_that_is_alone_is_decided_at_once_and_a_long_one_on_the_thread() -> None:
+    policy, thread = EchoPolicy(), OwnerThread("acting")
+    batcher = Batcher(policy, thread)  # type: ignore[arg-type]
+    here = threading.current_thread().name
+    await batcher.act(frame(0.0), alone=True)  # nobody knows yet how long a run takes
+    assert (await batcher.act(frame(1.0), alone=True)).continuous.tolist() == [[1.0]]
+    batcher._seconds_per_row = batching.ALONE_SECONDS
+    await batcher.act(frame(2.0, 3.0), alone=True)
+    assert [name == here for name in policy.threads] == [False, True, False]
+    thread.close()
+
+
 async def test_an_error_reaches_everybody_who_waits_and_nobody_afterwards() -> None:
     policy, thread = EchoPolicy(), OwnerThread("acting")
     batcher = Batcher(policy, thread)  # type: ignore[arg-type]

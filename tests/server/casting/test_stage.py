@@ -30,6 +30,7 @@ class CountingRoster:
         self.held: Counter[str] = Counter()
         self.gone: set[int] = set()
         self.frames: list[Frame] = []
+        self.streams = 0
 
     def hosted(self, archetype: str) -> Any:
         if archetype == "dragon":
@@ -50,7 +51,7 @@ class CountingRoster:
     def release(self, archetype: str, found: Sequence[Acting | ServiceError]) -> None:
         self.held.subtract(entry.npc for entry in found if isinstance(entry, Acting))
 
-    async def act(self, archetype: str, frame: Frame) -> Decisions:
+    async def act(self, archetype: str, frame: Frame, *, alone: bool = False) -> Decisions:
         self.frames.append(frame)
         revisions = np.array([0 if row in self.gone else 1 for row in frame.rows])
         return Decisions(frame.observations[:, :2], np.zeros((len(revisions), 2), np.int64), revisions)
