@@ -149,8 +149,19 @@ def npc_to_bytes(npc: Npc) -> bytes:
     return _to_bytes(npc.state, described | {"revision": header.digest(described, npc.state)})
 
 
-def npc_from_bytes(data: bytes, archetype: Archetype, *, source: str) -> Npc:
-    """Reads what `npc_to_bytes` wrote; `source` names it in errors.
+def acting_part(npc: Npc, learner: Learner) -> Npc:
+    """The NPC without the memory that refining it would need: it acts and is exported as before, and is far smaller."""
+    return npc._replace(state={key: npc.state[key] for key in learner.acting})
+
+
+def npc_from_bytes(data: bytes, archetype: Archetype, *, source: str, expected: Params | None = None) -> Npc:
+    """Reads what `npc_to_bytes` wrote, of a whole NPC or of its acting part.
+
+    Args:
+        data: The content of the file.
+        archetype: The NPC's archetype.
+        source: Names the file in errors.
+        expected: A state with the keys and shapes that it has to have, for whoever reads thousands of them.
 
     Raises:
         ArchetypeFileError: If it is damaged or belongs to another archetype or revision.
@@ -166,11 +177,18 @@ def npc_from_bytes(data: bytes, archetype: Archetype, *, source: str) -> Npc:
             f"got {archetype.name} revision {archetype.revision[:12]}; adapt it again from its demonstrations"
         )
     try:
-        header.check_tensors(tensors, begin_npc(archetype, "shape").state)
+        header.check_tensors(tensors, _expected_state(archetype, tensors) if expected is None else expected)
     except ValueError as error:
         raise ArchetypeFileError(f"{source}: {error}") from error
     _check_digest(described, tensors, source)
     return npc
+
+
+def _expected_state(archetype: Archetype, found: Params) -> Params:
+    """What the state of an NPC looks like, or its acting part if that is what was found."""
+    begun = begin_npc(archetype, "shape")
+    part = acting_part(begun, build_learner(archetype))
+    return part.state if set(found) == set(part.state) else begun.state
 
 
 def _to_bytes(tensors: Params, described: dict[str, Any]) -> bytes:

@@ -176,7 +176,8 @@ def read_state(hosted: Hosted, npc: str, revision: RevisionRow, data: bytes) -> 
             npc=npc,
         )
     try:
-        return npc_from_bytes(data, hosted.archetype, source=f"npcs/{npc}").state
+        source, expected = f"npcs/{npc}", hosted.first_state
+        return npc_from_bytes(data, hosted.archetype, source=source, expected=expected).state
     except ArchetypeFileError as error:
         raise ServiceError("STORE_UNAVAILABLE", f"the store holds a damaged state: {error}", npc=npc) from error
 

@@ -126,3 +126,17 @@ def test_a_new_npc_knows_where_it_comes_from(archetype: Archetype, tmp_path: Pat
     npc = files.begin_npc(saved, "bob", seed=3)
     assert npc[:5] == ("bob", "guard", saved.revision, 0, 3)
     assert all(value.shape[0] == 1 and value.is_contiguous() for value in npc.state.values())
+
+
+def test_the_acting_part_of_an_npc_is_small_and_still_all_that_acts(archetype: Archetype) -> None:
+    learned = toys.small_settings("bayes")
+    meta = learned.build(toys.spec("mixed")).init(Generator().manual_seed(0))
+    own = archetype._replace(learner_name="bayes", settings=learned, meta=meta)
+    learner, whole = files.build_learner(own), files.begin_npc(own, "bob")
+    part = files.acting_part(whole, learner)
+    data = files.npc_to_bytes(part)
+    assert len(data) < len(files.npc_to_bytes(whole)) / 2
+    toys.assert_same_bits(files.npc_from_bytes(data, own, source="bob").state, part.state)
+    toys.assert_same_bits(files.npc_from_bytes(data, own, source="bob", expected=part.state).state, part.state)
+    with pytest.raises(files.ArchetypeFileError, match="tensors are"):
+        files.npc_from_bytes(files.npc_to_bytes(whole), own, source="bob", expected=part.state)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from npcmeta_server.clips import Clip
 
 
@@ -38,7 +40,8 @@ class Progressed(NamedTuple):
 class Adapted(NamedTuple):
     """The end of an AdaptJob."""
 
-    data: bytes  # the NPC as the content of a file
+    data: bytes  # the NPC's acting part as the content of a file
+    state: dict[str, np.ndarray]  # the same, as the bank takes it
     examples: int
     support_nll: float  # nats per decision
 

@@ -23,7 +23,7 @@ from npcmeta.archetype import (
     npc_to_bytes,
 )
 from npcmeta.evaluate import support_nll
-from npcmeta.types import Action, Examples, Params
+from npcmeta.types import Action, Examples, Learner, Params
 from npcmeta_export.ort import ORT
 from npcmeta_export.template import Template, fill, make_template
 from npcmeta_server import logs
@@ -96,7 +96,7 @@ def adapt(archetype: Archetype, jobs: Mapping[int, AdaptJob], tell: Tell) -> Non
                     doubt = _doubt(reached, row, job.clip.examples)
                     tell(number, Progressed(step, steps[row], job.clip.examples, float(nll[row]), *doubt))
     for row, (number, job) in enumerate(jobs.items()):
-        tell(number, _adapted(archetype, job, row, state, nll))
+        tell(number, _adapted(archetype, learner, job, row, state, nll))
 
 
 def pad(clips: Sequence[Clip]) -> Examples:
@@ -168,13 +168,17 @@ def _export(archetype: Archetype, templates: dict[str, Template], job: ExportJob
     return Exported(fill(templates[job.archetype], npc))
 
 
-def _adapted(archetype: Archetype, job: AdaptJob, row: int, state: Params, nll: Tensor) -> Adapted | Failed:
-    own = {key: value[row : row + 1].contiguous() for key, value in state.items()}
-    if not all(bool(torch.isfinite(value).all()) for value in (*own.values(), nll[row])):
+def _adapted(
+    archetype: Archetype, learner: Learner, job: AdaptJob, row: int, state: Params, nll: Tensor
+) -> Adapted | Failed:
+    """What is kept of an adapted NPC: what acts. An NPC is always adapted from its demonstrations, never refined."""
+    own = {key: state[key][row : row + 1].contiguous() for key in learner.acting}
+    if not all(bool(torch.isfinite(value[row]).all()) for value in (*state.values(), nll)):
         return Failed(
             "ADAPTATION_DIVERGED",
             f"adapting npcs/{job.npc} to {job.clip.examples} examples left the finite numbers, nothing was changed; "
             "check the observations for huge values, or train the archetype with a smaller inner_rate",
         )
     npc = Npc(job.npc, archetype.name, archetype.revision, job.clip.examples, job.seed, own)
-    return Adapted(npc_to_bytes(npc), job.clip.examples, float(nll[row]))
+    arrays = {key: value.numpy() for key, value in own.items()}
+    return Adapted(npc_to_bytes(npc), arrays, job.clip.examples, float(nll[row]))

@@ -8,7 +8,8 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import NamedTuple
 
-from npcmeta.archetype import npc_from_bytes
+import torch
+
 from npcmeta_server import clips, messages, names
 from npcmeta_server.adapting.jobs import Adapted, Progressed
 from npcmeta_server.adapting.lesson import Lesson
@@ -126,7 +127,7 @@ class Adapt:
             pupil.row.id, pupil.row.etag, archetype.revision, adapted.examples, adapted.support_nll, adapted.data,
             clip_data, tuple((part.parent, part.id) for part in named), pupil.from_scratch,
         )  # fmt: skip
-        state = npc_from_bytes(adapted.data, archetype, source=f"npcs/{pupil.row.id}").state
+        state = {key: torch.from_numpy(value) for key, value in adapted.state.items()}
         return await self._roster.commit(wanted, pupil.request, state)
 
     def _begin(

@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
-from npcmeta.archetype import begin_npc, npc_to_bytes
+from npcmeta.archetype import acting_part, begin_npc, build_learner, npc_to_bytes
 from npcmeta_server import clips, messages, names
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
@@ -95,8 +95,9 @@ class Npcs:
         )
 
     def _create(self, row: NpcRow, hosted: Hosted, key: RequestKey) -> tuple[NpcRow, bool]:
-        state = npc_to_bytes(begin_npc(hosted.archetype, row.id, seed=row.seed))
-        return self._store.create_npc(row, hosted.archetype.revision, state, key)
+        archetype = hosted.archetype
+        begun = acting_part(begin_npc(archetype, row.id, seed=row.seed), build_learner(archetype))
+        return self._store.create_npc(row, archetype.revision, npc_to_bytes(begun), key)
 
 
 def request_key(method: str, request: Any) -> RequestKey:

@@ -36,7 +36,7 @@ class SlowProcess:
         watch(Progressed(0, 1, job.clip.examples, 1.0))
         if self.failures:
             raise self.failures.pop()
-        return Adapted(b"%d" % job.clip.examples, job.clip.examples, 0.5)
+        return Adapted(b"%d" % job.clip.examples, {}, job.clip.examples, 0.5)
 
 
 def clip(rows: int) -> Clip:
