@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from npcmeta_server.store.engine import StoreError
+from npcmeta_server.store.npcs import new_etag
 from npcmeta_server.store.rows import CommitRequest, DemonstrationRow, NpcRow, RequestKey, RevisionRow
 from npcmeta_server.store.sql import Store
-from npcmeta_server.store.statements import new_etag
 
 __all__ = [
     "CommitRequest",

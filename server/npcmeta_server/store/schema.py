@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Integer, LargeBinary, MetaData, String, Table, UniqueConstraint
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    CursorResult,
+    Float,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
 VERSION = 1
 
@@ -65,3 +78,10 @@ requests = Table(
     Column("digest", String(64), nullable=False),
     Column("result", String, nullable=False),
 )
+
+
+def inserted(result: CursorResult[Any]) -> int:
+    """The key of the row that was inserted."""
+    assert result.inserted_primary_key is not None
+    key: int = result.inserted_primary_key[0]
+    return key

@@ -1,0 +1,70 @@
+"""The table of demonstrations: each function works inside a transaction of the store."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.store import npcs, schema
+from npcmeta_server.store.requests import remember, repeated
+from npcmeta_server.store.rows import DemonstrationRow, RequestKey
+
+
+def find(connection: Connection, npc: str, demonstration: str) -> tuple[DemonstrationRow, int]:
+    """A clip and its key, or DEMONSTRATION_NOT_FOUND."""
+    table = schema.demonstrations
+    columns = [table.c[name] for name in (*DemonstrationRow._fields, "key")]
+    row = connection.execute(select(*columns).where(_is(npc, demonstration))).first()
+    if row is None:
+        name = f"npcs/{npc}/demonstrations/{demonstration}"
+        raise ServiceError("DEMONSTRATION_NOT_FOUND", f"there is no {name}", npc=npc, demonstration=demonstration)
+    *fields, key = row
+    return DemonstrationRow(*fields), key
+
+
+def page(connection: Connection, npc: str, after: str, limit: int) -> list[DemonstrationRow]:
+    """An NPC's clips in order of id, those behind `after`."""
+    npcs.find(connection, npc)
+    table = schema.demonstrations
+    columns = [table.c[name] for name in DemonstrationRow._fields]
+    query = select(*columns).where((table.c.npc == npc) & (table.c.id > after)).order_by(table.c.id).limit(limit)
+    return [DemonstrationRow(**row) for row in connection.execute(query).mappings()]
+
+
+def data(connection: Connection, npc: str, demonstration: str) -> bytes:
+    """The data of a clip, or DEMONSTRATION_NOT_FOUND."""
+    find(connection, npc, demonstration)
+    found: bytes = connection.execute(select(schema.demonstrations.c.data).where(_is(npc, demonstration))).scalar_one()
+    return found
+
+
+def create(connection: Connection, npc: str, content: bytes, examples: int, request: RequestKey) -> DemonstrationRow:
+    """Writes a clip, or finds the one that the first try of this request wrote."""
+    npcs.find(connection, npc)
+    if (before := repeated(connection, request)) is not None:
+        return find(connection, npc, before["demonstration"])[0]
+    row, _ = write(connection, npc, content, examples)
+    remember(connection, request, {"demonstration": row.id})
+    return row
+
+
+def write(connection: Connection, npc: str, content: bytes, examples: int) -> tuple[DemonstrationRow, int]:
+    """Writes a clip; returns its row and its key."""
+    # Ids that begin with the time sort by age, whatever made them.
+    row = DemonstrationRow(npc, f"{time.time_ns():x}-{secrets.token_hex(3)}", examples, time.time())
+    result = connection.execute(insert(schema.demonstrations).values(**row._asdict(), data=content))
+    return row, schema.inserted(result)
+
+
+def remove(connection: Connection, npc: str, demonstration: str) -> None:
+    """Deletes a clip; revisions adapted from it stay."""
+    find(connection, npc, demonstration)
+    connection.execute(delete(schema.demonstrations).where(_is(npc, demonstration)))
+
+
+def _is(npc: str, demonstration: str) -> Any:
+    return (schema.demonstrations.c.npc == npc) & (schema.demonstrations.c.id == demonstration)

@@ -1,0 +1,120 @@
+"""The table of revisions, and how one is committed: each function works inside a transaction of the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.store import demonstrations, npcs, schema
+from npcmeta_server.store.requests import remember, repeated, same_life
+from npcmeta_server.store.rows import CommitRequest, NpcRow, RequestKey, RevisionRow
+
+
+def state(connection: Connection, npc: str) -> tuple[NpcRow, RevisionRow, bytes]:
+    """An NPC, the revision that acts, and its state; or NPC_NOT_FOUND."""
+    row = npcs.find(connection, npc)
+    revision = connection.execute(select(schema.revisions).where(_is(npc, row.revision))).mappings().one()
+    return row, as_revision(revision), revision["state"]
+
+
+def states(connection: Connection, wanted: Sequence[str]) -> dict[str, tuple[NpcRow, RevisionRow, bytes]]:
+    """NPCs, the revision that acts of each, and its state; those that there are."""
+    acting = (schema.revisions.c.npc == schema.npcs.c.id) & (schema.revisions.c.number == schema.npcs.c.revision)
+    query = select(schema.npcs, *(c.label(f"acting_{c.name}") for c in schema.revisions.c))
+    query = query.select_from(schema.npcs.join(schema.revisions, acting)).where(schema.npcs.c.id.in_(wanted))
+    rows = connection.execute(query).mappings()
+    return {row["id"]: (npcs.as_npc(row), as_revision(row, "acting_"), row["acting_state"]) for row in rows}
+
+
+def page(connection: Connection, npc: str, before: int, limit: int) -> list[RevisionRow]:
+    """An NPC's revisions, newest first, those with a number below `before`."""
+    npcs.find(connection, npc)
+    columns = [column for column in schema.revisions.c if column.name != "state"]
+    at = (schema.revisions.c.npc == npc) & (schema.revisions.c.number < before)
+    query = select(*columns).where(at).order_by(schema.revisions.c.number.desc()).limit(limit)
+    return [as_revision(row) for row in connection.execute(query).mappings()]
+
+
+def support(connection: Connection, npc: str) -> list[bytes]:
+    """The clips that the acting revision was adapted from and that still exist, oldest first."""
+    row, table = npcs.find(connection, npc), schema.demonstrations
+    joined = table.join(schema.sources).join(schema.revisions, schema.sources.c.revision == schema.revisions.c.key)
+    query = select(table.c.data).select_from(joined).where(_is(npc, row.revision)).order_by(table.c.key)
+    return list(connection.execute(query).scalars())
+
+
+def commit(connection: Connection, wanted: CommitRequest, request: RequestKey) -> tuple[RevisionRow, list[str]]:
+    """Writes a revision, its new clips and the NPC's pointer; returns it and the new clips' ids."""
+    if (before := committed(connection, wanted.npc, request)) is not None:
+        return before
+    npc = npcs.find(connection, wanted.npc)
+    if npc.etag != wanted.expected_etag:
+        raise ServiceError("ETAG_MISMATCH", f"npcs/{npc.id} was changed meanwhile; adapt it again")
+    known = _stored_sources(connection, npc, wanted)
+    made = [demonstrations.write(connection, npc.id, data, count) for data, count in wanted.clips]
+    revision = _write(connection, npc, wanted, [*known, *(key for _, key in made)])
+    ids = [row.id for row, _ in made]
+    made_it = {"number": revision.number, "create_time": revision.create_time, "demonstrations": ids}
+    remember(connection, request, made_it)
+    return revision, ids
+
+
+def committed(connection: Connection, npc: str, request: RequestKey) -> tuple[RevisionRow, list[str]] | None:
+    """What a commit under this request id gave, if there was one."""
+    if (before := repeated(connection, request)) is None:
+        return None
+    return same_life(_find(connection, npc, before["number"]), before), before["demonstrations"]
+
+
+def as_revision(row: RowMapping, prefix: str = "") -> RevisionRow:
+    """A revision from a row that holds its columns under `prefix`."""
+    return RevisionRow(**{field: row[prefix + field] for field in RevisionRow._fields})
+
+
+def _find(connection: Connection, npc: str, number: int) -> RevisionRow:
+    row = connection.execute(select(schema.revisions).where(_is(npc, number))).mappings().first()
+    if row is None:
+        raise ServiceError("NPC_NOT_FOUND", f"there is no npcs/{npc}/revisions/{number} any more", npc=npc)
+    return as_revision(row)
+
+
+def _stored_sources(connection: Connection, npc: NpcRow, wanted: CommitRequest) -> list[int]:
+    """Keys of the stored clips that a revision is made of: those behind the acting one, and those that are named."""
+    keys: dict[int, None] = {}
+    if not wanted.from_scratch:
+        query = select(schema.sources.c.demonstration).join(schema.revisions).where(_is(npc.id, npc.revision))
+        keys = dict.fromkeys(connection.execute(query).scalars())
+    for pair in wanted.demonstrations:
+        _, key = demonstrations.find(connection, *pair)
+        if key in keys:  # counted twice now, it would be counted once by the next adaptation
+            raise ServiceError(
+                "INVALID_ARGUMENT",
+                f"npcs/{'/demonstrations/'.join(pair)} is among the examples of npcs/{npc.id} already, nothing was "
+                "changed; name a demonstration once, or adapt from_scratch",
+                field="demonstration",
+            )
+        keys[key] = None
+    return list(keys)
+
+
+def _write(connection: Connection, npc: NpcRow, wanted: CommitRequest, sources: list[int]) -> RevisionRow:
+    """Writes a revision made of the clips with these keys, and lets the NPC point at it."""
+    row = RevisionRow(
+        npc.id, npc.revision + 1, npc.archetype, wanted.archetype_revision, wanted.examples, wanted.support_nll,
+        time.time(),
+    )  # fmt: skip
+    result = connection.execute(insert(schema.revisions).values(**row._asdict(), state=wanted.state))
+    if sources:
+        key = schema.inserted(result)
+        connection.execute(insert(schema.sources), [{"revision": key, "demonstration": source} for source in sources])
+    moved = {"revision": row.number, "examples": row.examples, "update_time": row.create_time, "etag": npcs.new_etag()}
+    connection.execute(update(schema.npcs).where(schema.npcs.c.id == npc.id).values(**moved))
+    return row
+
+
+def _is(npc: str, number: int) -> Any:
+    return (schema.revisions.c.npc == npc) & (schema.revisions.c.number == number)
