@@ -13,6 +13,7 @@ from grpc_tools import protoc
 FOREIGN = {
     "google/protobuf/any.proto": ("Any",),
     "google/protobuf/empty.proto": ("Empty",),
+    "google/protobuf/field_mask.proto": ("FieldMask",),
     "google/protobuf/timestamp.proto": ("Timestamp",),
     "google/rpc/status.proto": ("Status",),
     "google/rpc/error_details.proto": ("ErrorInfo",),

@@ -36,13 +36,14 @@ REASONS: dict[str, Reason] = {
     "ARCHETYPE_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "the server offers no such archetype"),
     "NPC_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "there is no such NPC"),
     "DEMONSTRATION_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "the NPC has no such demonstration"),
+    "REVISION_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "the NPC has no such revision"),
     "ASSET_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "there is no such asset"),
     "GROUP_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "the stream has no such group"),
     "NOT_IN_CAST": Reason(grpc.StatusCode.NOT_FOUND, "an index is not in the group's cast"),
     "NPC_EXISTS": Reason(grpc.StatusCode.ALREADY_EXISTS, "an NPC of that id exists"),
     "REQUEST_ID_REUSED": Reason(grpc.StatusCode.ALREADY_EXISTS, "a request_id came again with other content"),
     "ETAG_MISMATCH": Reason(grpc.StatusCode.ABORTED, "the resource was changed meanwhile"),
-    "ADAPT_IN_PROGRESS": Reason(grpc.StatusCode.ABORTED, "another stream is adapting the NPC"),
+    "ADAPT_IN_PROGRESS": Reason(grpc.StatusCode.ABORTED, "another request is adapting or changing the NPC"),
     "WRONG_ARCHETYPE": Reason(grpc.StatusCode.FAILED_PRECONDITION, "the NPC belongs to another archetype"),
     "SPEC_MISMATCH": Reason(
         grpc.StatusCode.FAILED_PRECONDITION, "a game's behaviour has other sensors or actions than the archetype"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from npcmeta.header import NAME
@@ -9,6 +10,7 @@ from npcmeta_server.errors import ServiceError
 from npcmeta_server.limits import MAX_ID
 
 MAX_SHOWN = 80
+NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class Part(NamedTuple):
@@ -31,6 +33,14 @@ def npc_id(name: str) -> str:
 def demonstration(name: str) -> Part:
     """The ids of npcs/{npc}/demonstrations/{demonstration}."""
     return _below(name, "npcs", "demonstrations")
+
+
+def revision(name: str) -> tuple[str, int]:
+    """The {npc} and the {number} of npcs/{npc}/revisions/{number}."""
+    part = _below(name, "npcs", "revisions")
+    if not NUMBER.fullmatch(part.id):
+        raise _malformed(name, "npcs/{id}/revisions/{number}")
+    return part.parent, int(part.id)
 
 
 def asset(name: str) -> tuple[str, Part]:

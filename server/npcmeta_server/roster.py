@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from npcmeta.archetype import ArchetypeFileError, npc_from_bytes
@@ -15,7 +16,7 @@ from npcmeta_server.acting.state_bank import StateBank
 from npcmeta_server.catalog import Catalog, Hosted
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
-from npcmeta_server.store import CommitRequest, NpcRow, RequestKey, RevisionRow, Store
+from npcmeta_server.store import ONCE, CommitRequest, NpcRow, RequestKey, RevisionRow, Store
 
 AT_A_TIME = 256
 """NPCs that are read from the store in one turn: a cast of thousands must not keep commits waiting."""
@@ -47,6 +48,7 @@ class Roster:
         self._policies = {name: Policy(hosted, bank_bytes) for name, hosted in catalog.hosted.items()}
         self._batchers = {name: Batcher(policy, self._thread) for name, policy in self._policies.items()}
         self._turn = asyncio.Lock()
+        self._busy: set[str] = set()
         self.streams = 0
         """How many streams may ask for frames."""
 
@@ -95,9 +97,28 @@ class Roster:
         """Commits a revision to disk and then lets it act; done to the end even if whoever asked is gone."""
         return await asyncio.shield(self._commit(wanted, request, state))
 
-    async def delete(self, npc: str, etag: str) -> None:
+    async def roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
+        """Lets a kept revision act again, on disk first; done to the end even if whoever asked is gone."""
+        return await asyncio.shield(self._roll_back(npc, number, etag, request))
+
+    async def delete(self, npc: str, etag: str, request: RequestKey = ONCE) -> None:
         """Deletes an NPC from disk and from the banks; done to the end even if whoever asked is gone."""
-        await asyncio.shield(self._delete(npc, etag))
+        await asyncio.shield(self._delete(npc, etag, request))
+
+    @contextlib.contextmanager
+    def alone(self, npc: str) -> Iterator[None]:
+        """Holds an NPC for one request that adapts or changes it; a second one gets ADAPT_IN_PROGRESS."""
+        if npc in self._busy:
+            raise ServiceError(
+                "ADAPT_IN_PROGRESS",
+                f"another request is adapting or changing npcs/{npc}; try again when it has ended",
+                npc=npc,
+            )
+        self._busy.add(npc)
+        try:
+            yield
+        finally:
+            self._busy.remove(npc)
 
     def close(self) -> None:
         """Waits for the frame under way."""
@@ -129,11 +150,27 @@ class Roster:
             return *before, False
         return *self._store.commit(wanted, request), True
 
-    async def _delete(self, npc: str, etag: str) -> None:
+    async def _roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
         async with self._turn:
-            await self._storage.run(self._store.delete_npc, npc, etag)
-            for policy in self._policies.values():
-                await self._thread.run(policy.bank.remove, npc)
+            row, back = await self._storage.run(self._rolled_back, npc, number, etag, request)
+            if back is not None:
+                await self._thread.run(self._renew, back.revision, back.state)
+            return row
+
+    def _rolled_back(self, npc: str, number: int, etag: str, request: RequestKey) -> tuple[NpcRow, Resident | None]:
+        """Rolls back, on the store's thread, unless the first try did: to a state that can act here, or not at all."""
+        if (before := self._store.rolled_back(npc, request)) is not None:
+            return before, None
+        row, revision, data = self._store.state(npc, number)
+        state = read_state(self.hosted(row.archetype), npc, revision, data)
+        changed = self._store.roll_back(npc, number, etag, request)
+        return changed, Resident(changed, revision, state)
+
+    async def _delete(self, npc: str, etag: str, request: RequestKey) -> None:
+        async with self._turn:
+            if await self._storage.run(self._store.delete_npc, npc, etag, request):
+                for policy in self._policies.values():
+                    await self._thread.run(policy.bank.remove, npc)
 
     def _release_late(self, archetype: str, done: asyncio.Future[list[Acting | ServiceError]]) -> None:
         """Gives back what was acquired for somebody who was gone by then."""

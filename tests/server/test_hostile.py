@@ -50,9 +50,9 @@ def test_examples_of_any_kind_are_read_or_refused(parts: dict[str, tensor_pb2.Te
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(max_size=100) | st.from_regex(r"(npcs|archetypes)/[^/]{0,70}(/assets/.*)?", fullmatch=True))
+@given(st.text(max_size=100) | st.from_regex(r"(npcs|archetypes)/[^/]{0,70}(/(assets|revisions)/.*)?", fullmatch=True))
 def test_names_of_any_kind_are_read_or_refused(name: str) -> None:
-    for read in (names.npc_id, names.archetype_id, names.demonstration, names.asset):
+    for read in (names.npc_id, names.archetype_id, names.demonstration, names.revision, names.asset):
         found = outcome(lambda read=read: read(name))
         if isinstance(found, ServiceError):
             assert found.reason == "INVALID_NAME"

@@ -23,9 +23,12 @@ ACT = (
 
 ADAPT = (
     "/npcmeta.v1.NpcService/CreateNpc",
+    "/npcmeta.v1.NpcService/UpdateNpc",
     "/npcmeta.v1.NpcService/CreateDemonstration",
     "/npcmeta.v1.NpcService/ListDemonstrations",
     "/npcmeta.v1.NpcService/ListRevisions",
+    "/npcmeta.v1.NpcService/GetRevision",
+    "/npcmeta.v1.NpcService/RollbackNpc",
     "/npcmeta.v1.AdaptService/Adapt",
     "/npcmeta.v1.AdaptService/AdaptOnce",
     "/npcmeta.v1.AssetService/FetchAsset",

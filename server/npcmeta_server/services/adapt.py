@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 import torch
@@ -47,7 +46,6 @@ class Adapt:
         """Adapts in `process`; commits through the roster. Once `stopping` is set, no stream begins."""
         self._roster, self._store, self._storage, self._process = roster, store, storage, process
         self._stopping = stopping
-        self._busy: set[str] = set()
 
     async def adapt(
         self, requests: AsyncIterator[adapt_pb2.AdaptRequest], content: str = ""
@@ -82,7 +80,7 @@ class Adapt:
         if first is None or first.WhichOneof("request") != "setup":
             raise ServiceError("INVALID_STREAM", "the first AdaptRequest has to be a setup")
         npc = names.npc_id(first.setup.npc)
-        with self._alone(npc):
+        with self._roster.alone(npc):
             request = _request_key(npc, first.setup, content)
             pupil = await self._storage.run(self._begin, npc, first.setup.from_scratch, request, bool(content))
             if not isinstance(pupil, Pupil):
@@ -152,19 +150,6 @@ class Adapt:
                 f"differs from that of archetypes/{hosted.archetype.name}",
             )
         return clips.from_bytes(self._store.demonstration_data(*part), hosted.archetype.spec)
-
-    @contextlib.contextmanager
-    def _alone(self, npc: str) -> Iterator[None]:
-        """Holds the NPC for one stream; a second one is ABORTED."""
-        if npc in self._busy:
-            raise ServiceError(
-                "ADAPT_IN_PROGRESS", f"another stream is adapting npcs/{npc}; try again when it has ended", npc=npc
-            )
-        self._busy.add(npc)
-        try:
-            yield
-        finally:
-            self._busy.remove(npc)
 
 
 async def _one_by_one(request: adapt_pb2.AdaptOnceRequest) -> AsyncIterator[adapt_pb2.AdaptRequest]:

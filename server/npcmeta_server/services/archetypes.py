@@ -21,11 +21,12 @@ class Archetypes:
     ) -> archetypes_pb2.ListArchetypesResponse:
         """A page of archetypes in order of name."""
         size = paging.checked_size(request.page_size)
-        behind = sorted(name for name in self._catalog.hosted if name > request.page_token)
+        after = paging.after(request)
+        behind = sorted(name for name in self._catalog.hosted if name > after)
         page, more = paging.cut(behind, size)
         return archetypes_pb2.ListArchetypesResponse(
             archetypes=[messages.archetype(self._catalog.hosted[name]) for name in page],
-            next_page_token=page[-1] if more else "",
+            next_page_token=paging.token(request, page[-1]) if more else "",
         )
 
     async def get_archetype(self, request: archetypes_pb2.GetArchetypeRequest) -> resources_pb2.Archetype:

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from npcmeta.archetype import acting_part, begin_npc, build_learner, npc_to_bytes
@@ -19,7 +20,7 @@ from npcmeta_server.limits import MAX_DISPLAY_NAME, MAX_REQUEST_ID, MAX_SEED
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.roster import Roster
 from npcmeta_server.services import paging
-from npcmeta_server.store import NpcRow, RequestKey, Store, new_etag
+from npcmeta_server.store import NpcFilter, NpcRow, RequestKey, Store, new_etag
 
 LAST_REVISION = 1 << 62
 
@@ -46,16 +47,23 @@ class Npcs:
     async def list_npcs(self, request: npcs_pb2.ListNpcsRequest) -> npcs_pb2.ListNpcsResponse:
         """A page of NPCs in order of name."""
         size = paging.checked_size(request.page_size)
-        archetype = names.archetype_id(request.archetype) if request.archetype else ""
-        rows = await self._storage.run(self._store.npcs, archetype, request.page_token, size + 1)
+        rows = await self._storage.run(self._store.npcs, _filter(request), paging.after(request), size + 1)
         page, more = paging.cut(rows, size)
         return npcs_pb2.ListNpcsResponse(
-            npcs=[messages.npc(row) for row in page], next_page_token=page[-1].id if more else ""
+            npcs=[messages.npc(row) for row in page], next_page_token=paging.token(request, page[-1].id) if more else ""
         )
+
+    async def update_npc(self, request: npcs_pb2.UpdateNpcRequest) -> resources_pb2.Npc:
+        """Changes what people call an NPC, which is all that can be changed by saying so."""
+        npc, key = names.npc_id(request.npc.name), request_key("UpdateNpc", request)
+        _check_mask(request.update_mask)
+        display_name = _checked_text(request.npc.display_name, "display_name")
+        with self._roster.alone(npc):
+            return messages.npc(await self._storage.run(self._store.rename_npc, npc, display_name, request.etag, key))
 
     async def delete_npc(self, request: npcs_pb2.DeleteNpcRequest) -> Empty:
         """Deletes an NPC with all that belongs to it; whoever has it in a cast cannot act with it any more."""
-        await self._roster.delete(names.npc_id(request.name), request.etag)
+        await self._roster.delete(names.npc_id(request.name), request.etag, request_key("DeleteNpc", request))
         return Empty()
 
     async def create_demonstration(self, request: npcs_pb2.CreateDemonstrationRequest) -> resources_pb2.Demonstration:
@@ -72,27 +80,46 @@ class Npcs:
     ) -> npcs_pb2.ListDemonstrationsResponse:
         """A page of an NPC's clips, oldest first."""
         npc, size = names.npc_id(request.parent), paging.checked_size(request.page_size)
-        rows = await self._storage.run(self._store.demonstrations, npc, request.page_token, size + 1)
+        rows = await self._storage.run(self._store.demonstrations, npc, paging.after(request), size + 1)
         page, more = paging.cut(rows, size)
         return npcs_pb2.ListDemonstrationsResponse(
-            demonstrations=[messages.demonstration(row) for row in page], next_page_token=page[-1].id if more else ""
+            demonstrations=[messages.demonstration(row) for row in page],
+            next_page_token=paging.token(request, page[-1].id) if more else "",
         )
 
     async def delete_demonstration(self, request: npcs_pb2.DeleteDemonstrationRequest) -> Empty:
         """Deletes a clip; revisions adapted from it stay as they are."""
-        name = names.demonstration(request.name)
-        await self._storage.run(self._store.delete_demonstration, name.parent, name.id)
+        name, key = names.demonstration(request.name), request_key("DeleteDemonstration", request)
+        await self._storage.run(self._store.delete_demonstration, name.parent, name.id, key)
         return Empty()
 
     async def list_revisions(self, request: npcs_pb2.ListRevisionsRequest) -> npcs_pb2.ListRevisionsResponse:
         """A page of an NPC's revisions, newest first."""
         npc, size = names.npc_id(request.parent), paging.checked_size(request.page_size)
-        before = paging.number_token(request.page_token, LAST_REVISION)
+        before = paging.after_number(request, LAST_REVISION)
         rows = await self._storage.run(self._store.revisions, npc, before, size + 1)
         page, more = paging.cut(rows, size)
         return npcs_pb2.ListRevisionsResponse(
-            revisions=[messages.revision(row) for row in page], next_page_token=str(page[-1].number) if more else ""
+            revisions=[messages.revision(row) for row in page],
+            next_page_token=paging.token(request, str(page[-1].number)) if more else "",
         )
+
+    async def get_revision(self, request: npcs_pb2.GetRevisionRequest) -> resources_pb2.Revision:
+        """One revision."""
+        return messages.revision(await self._storage.run(self._store.revision, *names.revision(request.name)))
+
+    async def rollback_npc(self, request: npcs_pb2.RollbackNpcRequest) -> resources_pb2.Npc:
+        """Lets a kept revision act again."""
+        npc, key = names.npc_id(request.name), request_key("RollbackNpc", request)
+        owner, number = names.revision(request.revision)
+        if owner != npc:
+            raise ServiceError(
+                "INVALID_ARGUMENT",
+                f"revision is {request.revision}, expected one of npcs/{npc}",
+                field="revision",
+            )
+        with self._roster.alone(npc):
+            return messages.npc(await self._roster.roll_back(npc, number, request.etag, key))
 
     def _create(self, row: NpcRow, hosted: Hosted, key: RequestKey) -> tuple[NpcRow, bool]:
         archetype = hosted.archetype
@@ -122,14 +149,39 @@ def checked_request_id(method: str, request_id: str) -> str:
 
 def _new_row(request: npcs_pb2.CreateNpcRequest, hosted: Hosted) -> NpcRow:
     wanted, now = request.npc, time.time()
-    if len(wanted.display_name) > MAX_DISPLAY_NAME:
-        raise ServiceError(
-            "INVALID_ARGUMENT",
-            f"display_name has {len(wanted.display_name)} characters, expected at most {MAX_DISPLAY_NAME}",
-            field="display_name",
-        )
+    display_name = _checked_text(wanted.display_name, "display_name")
     if wanted.seed > MAX_SEED:
         raise ServiceError("INVALID_ARGUMENT", f"seed is {wanted.seed}, expected at most {MAX_SEED}", field="seed")
     npc = names.checked_id(request.npc_id, "npc_id") if request.npc_id else secrets.token_hex(8)
     seed = wanted.seed or 1 + secrets.randbelow(MAX_SEED)
-    return NpcRow(npc, hosted.archetype.name, wanted.display_name, seed, 1, 0, now, now, new_etag())
+    return NpcRow(npc, hosted.archetype.name, display_name, seed, 1, 0, now, now, new_etag())
+
+
+def _checked_text(text: str, field: str) -> str:
+    """A text of as many characters as a display_name may have; no database takes NUL."""
+    if len(text) > MAX_DISPLAY_NAME or "\0" in text:
+        raise ServiceError(
+            "INVALID_ARGUMENT",
+            f"{field} has {len(text)} characters, expected at most {MAX_DISPLAY_NAME}, and none of them NUL",
+            field=field,
+        )
+    return text
+
+
+def _check_mask(mask: FieldMask) -> None:
+    unknown = [path for path in mask.paths if path not in ("display_name", "*")]
+    if unknown:
+        raise ServiceError(
+            "INVALID_ARGUMENT",
+            f'update_mask names "{unknown[0][:80]}", expected display_name, which is all that can be changed',
+            field="update_mask",
+        )
+
+
+def _filter(request: npcs_pb2.ListNpcsRequest) -> NpcFilter:
+    if request.min_examples < 0:
+        raise ServiceError(
+            "INVALID_ARGUMENT", f"min_examples is {request.min_examples}, expected 0 or more", field="min_examples"
+        )
+    archetype = names.archetype_id(request.archetype) if request.archetype else ""
+    return NpcFilter(archetype, _checked_text(request.text, "text"), request.min_examples)

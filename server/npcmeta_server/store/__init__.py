@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from npcmeta_server.store.engine import StoreError
 from npcmeta_server.store.npcs import new_etag
-from npcmeta_server.store.rows import CommitRequest, DemonstrationRow, NpcRow, RequestKey, RevisionRow
+from npcmeta_server.store.rows import (
+    ONCE,
+    CommitRequest,
+    DemonstrationRow,
+    NpcFilter,
+    NpcRow,
+    RequestKey,
+    RevisionRow,
+)
 from npcmeta_server.store.sql import Store
 
 __all__ = [
+    "ONCE",
     "CommitRequest",
     "DemonstrationRow",
+    "NpcFilter",
     "NpcRow",
     "RequestKey",
     "RevisionRow",

@@ -60,8 +60,11 @@ def write(connection: Connection, npc: str, content: bytes, examples: int) -> tu
     return row, schema.inserted(result)
 
 
-def remove(connection: Connection, npc: str, demonstration: str) -> None:
-    """Deletes a clip; revisions adapted from it stay."""
+def remove(connection: Connection, npc: str, demonstration: str, request: RequestKey) -> None:
+    """Deletes a clip, unless the first try of this request did; revisions adapted from it stay."""
+    if repeated(connection, request) is not None:
+        return
+    remember(connection, request, {})
     find(connection, npc, demonstration)
     connection.execute(delete(schema.demonstrations).where(_is(npc, demonstration)))
 

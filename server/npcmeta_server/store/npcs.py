@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import secrets
+import string
+import time
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select
+from sqlalchemy import Connection, RowMapping, delete, func, insert, or_, select, update
 
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.store import schema
 from npcmeta_server.store.requests import remember, repeated, same_life
-from npcmeta_server.store.rows import NpcRow, RequestKey
+from npcmeta_server.store.rows import NpcFilter, NpcRow, RequestKey
+
+LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+"""What every database means by lower case; of other letters each has its own idea."""
 
 
 def new_etag() -> str:
@@ -25,11 +31,10 @@ def find(connection: Connection, npc: str) -> NpcRow:
     return as_npc(row)
 
 
-def page(connection: Connection, archetype: str, after: str, limit: int) -> list[NpcRow]:
-    """NPCs (of an archetype, if it is not empty) in order of id, those behind `after`."""
-    query = select(schema.npcs).where(schema.npcs.c.id > after).order_by(schema.npcs.c.id).limit(limit)
-    if archetype:
-        query = query.where(schema.npcs.c.archetype == archetype)
+def page(connection: Connection, wanted: NpcFilter, after: str, limit: int) -> list[NpcRow]:
+    """NPCs that pass a filter in order of id, those behind `after`."""
+    query = select(schema.npcs).where(schema.npcs.c.id > after, *_passing(wanted))
+    query = query.order_by(schema.npcs.c.id).limit(limit)
     return [as_npc(row) for row in connection.execute(query).mappings()]
 
 
@@ -50,14 +55,53 @@ def create(connection: Connection, npc: NpcRow, archetype_revision: str, state: 
     remember(connection, request, {"npc": npc.id, "create_time": npc.create_time})
 
 
-def remove(connection: Connection, npc: str, etag: str) -> None:
-    """Deletes an NPC with all that belongs to it; only with this etag, if it is not empty."""
+def remove(connection: Connection, npc: str, etag: str, request: RequestKey) -> bool:
+    """Deletes an NPC with all that belongs to it; returns whether it did, and not the first try of this request."""
+    if repeated(connection, request) is not None:
+        return False
+    expect(connection, npc, etag)
+    connection.execute(delete(schema.npcs).where(schema.npcs.c.id == npc))
+    remember(connection, request, {})
+    return True
+
+
+def changed(connection: Connection, npc: str, request: RequestKey) -> NpcRow | None:
+    """The NPC, if the first try of this request changed it."""
+    before = repeated(connection, request)
+    return None if before is None else same_life(find(connection, npc), before)
+
+
+def change(connection: Connection, npc: NpcRow, request: RequestKey, **values: Any) -> NpcRow:
+    """Writes some columns of an NPC, with a new time and etag; returns it as it is then."""
+    row = npc._replace(update_time=time.time(), etag=new_etag(), **values)
+    written = row._asdict() | {"seed": str(row.seed)}
+    connection.execute(update(schema.npcs).where(schema.npcs.c.id == npc.id).values(**written))
+    remember(connection, request, {"create_time": row.create_time})
+    return row
+
+
+def expect(connection: Connection, npc: str, etag: str) -> NpcRow:
+    """An NPC; ETAG_MISMATCH if an etag is given that is not its own."""
     row = find(connection, npc)
     if etag and etag != row.etag:
         raise ServiceError(
             "ETAG_MISMATCH", f'npcs/{npc} has etag "{row.etag}", the request says "{etag[:64]}"; get it again'
         )
-    connection.execute(delete(schema.npcs).where(schema.npcs.c.id == npc))
+    return row
+
+
+def _passing(wanted: NpcFilter) -> list[Any]:
+    """The conditions that an NPC passes a filter."""
+    table, found = schema.npcs.c, []
+    if wanted.archetype:
+        found.append(table.archetype == wanted.archetype)
+    if wanted.text:
+        lower = wanted.text.translate(LOWER)
+        texts = (table.id.contains(lower, autoescape=True), table.display_name.contains(wanted.text, autoescape=True))
+        found.append(or_(*texts, func.lower(table.display_name).contains(lower, autoescape=True)))
+    if wanted.min_examples:
+        found.append(table.examples >= wanted.min_examples)
+    return found
 
 
 def as_npc(row: RowMapping) -> NpcRow:

@@ -30,9 +30,9 @@ def repeated(connection: Connection, request: RequestKey) -> dict[str, Any] | No
     return result
 
 
-def same_life(found: R, before: dict[str, Any]) -> R:
+def same_life(found: R | None, before: dict[str, Any]) -> R:
     """What a first try made, if it is that and not what a later NPC of the same name has in its place."""
-    if found.create_time != before["create_time"]:
+    if found is None or found.create_time != before["create_time"]:
         raise ServiceError("NPC_NOT_FOUND", "what the first request of this request_id made was deleted since then")
     return found
 

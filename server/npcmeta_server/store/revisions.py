@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.store import demonstrations, npcs, schema
@@ -14,11 +14,27 @@ from npcmeta_server.store.requests import remember, repeated, same_life
 from npcmeta_server.store.rows import CommitRequest, NpcRow, RequestKey, RevisionRow
 
 
-def state(connection: Connection, npc: str) -> tuple[NpcRow, RevisionRow, bytes]:
-    """An NPC, the revision that acts, and its state; or NPC_NOT_FOUND."""
+def find(connection: Connection, npc: str, number: int) -> RevisionRow:
+    """A revision, or REVISION_NOT_FOUND."""
+    npcs.find(connection, npc)
+    if (row := _find(connection, npc, number)) is None:
+        name = f"npcs/{npc}/revisions/{number}"
+        raise ServiceError("REVISION_NOT_FOUND", f"there is no {name}; list those that there are", npc=npc)
+    return row
+
+
+def state(connection: Connection, npc: str, number: int | None = None) -> tuple[NpcRow, RevisionRow, bytes]:
+    """An NPC, a revision of it (the one that acts, if none is named), and its state."""
     row = npcs.find(connection, npc)
-    revision = connection.execute(select(schema.revisions).where(_is(npc, row.revision))).mappings().one()
-    return row, as_revision(revision), revision["state"]
+    revision = find(connection, npc, row.revision if number is None else number)
+    data: bytes = connection.execute(select(schema.revisions.c.state).where(_is(npc, revision.number))).scalar_one()
+    return row, revision, data
+
+
+def roll_back(connection: Connection, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
+    """Lets an NPC point at another of its revisions; only with this etag, if it is not empty."""
+    row, revision = npcs.expect(connection, npc, etag), find(connection, npc, number)
+    return npcs.change(connection, row, request, revision=number, examples=revision.examples)
 
 
 def states(connection: Connection, wanted: Sequence[str]) -> dict[str, tuple[NpcRow, RevisionRow, bytes]]:
@@ -75,11 +91,17 @@ def as_revision(row: RowMapping, prefix: str = "") -> RevisionRow:
     return RevisionRow(**{field: row[prefix + field] for field in RevisionRow._fields})
 
 
-def _find(connection: Connection, npc: str, number: int) -> RevisionRow:
-    row = connection.execute(select(schema.revisions).where(_is(npc, number))).mappings().first()
-    if row is None:
-        raise ServiceError("NPC_NOT_FOUND", f"there is no npcs/{npc}/revisions/{number} any more", npc=npc)
-    return as_revision(row)
+def _find(connection: Connection, npc: str, number: int) -> RevisionRow | None:
+    columns = [schema.revisions.c[name] for name in RevisionRow._fields]
+    row = connection.execute(select(*columns).where(_is(npc, number))).mappings().first()
+    return None if row is None else as_revision(row)
+
+
+def _last_number(connection: Connection, npc: str) -> int:
+    """The highest number of an NPC's revisions; the one that acts may be lower."""
+    query = select(func.max(schema.revisions.c.number)).where(schema.revisions.c.npc == npc)
+    number: int = connection.execute(query).scalar_one()
+    return number
 
 
 def _stored_sources(connection: Connection, npc: NpcRow, wanted: CommitRequest) -> list[int]:
@@ -103,9 +125,9 @@ def _stored_sources(connection: Connection, npc: NpcRow, wanted: CommitRequest) 
 
 def _write(connection: Connection, npc: NpcRow, wanted: CommitRequest, sources: list[int]) -> RevisionRow:
     """Writes a revision made of the clips with these keys, and lets the NPC point at it."""
+    number = _last_number(connection, npc.id) + 1
     row = RevisionRow(
-        npc.id, npc.revision + 1, npc.archetype, wanted.archetype_revision, wanted.examples, wanted.support_nll,
-        time.time(),
+        npc.id, number, npc.archetype, wanted.archetype_revision, wanted.examples, wanted.support_nll, time.time(),
     )  # fmt: skip
     result = connection.execute(insert(schema.revisions).values(**row._asdict(), state=wanted.state))
     if sources:

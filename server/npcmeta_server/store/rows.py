@@ -47,6 +47,18 @@ class RequestKey(NamedTuple):
     digest: str
 
 
+class NpcFilter(NamedTuple):
+    """Which NPCs a list is to hold; what is left as it is here leaves out nobody."""
+
+    archetype: str = ""
+    text: str = ""  # in the id or in the display name; a-z and A-Z are the same
+    min_examples: int = 0
+
+
+ONCE = RequestKey("", "")
+"""A request that will not be sent again."""
+
+
 class CommitRequest(NamedTuple):
     """A new revision with all that belongs to it; written in one transaction or not at all."""
 

@@ -12,7 +12,15 @@ from npcmeta_server.errors import ServiceError
 from npcmeta_server.limits import MAX_NPCS
 from npcmeta_server.store import demonstrations, npcs, revisions, schema
 from npcmeta_server.store.engine import StoreError, open_engine, prepare
-from npcmeta_server.store.rows import CommitRequest, DemonstrationRow, NpcRow, RequestKey, RevisionRow
+from npcmeta_server.store.rows import (
+    ONCE,
+    CommitRequest,
+    DemonstrationRow,
+    NpcFilter,
+    NpcRow,
+    RequestKey,
+    RevisionRow,
+)
 
 
 class Store:
@@ -67,21 +75,32 @@ class Store:
         with self._transaction() as connection:
             return npcs.find(connection, npc)
 
-    def npcs(self, archetype: str, after: str, limit: int) -> list[NpcRow]:
-        """NPCs (of an archetype, if it is not empty) in order of id, those behind `after`."""
+    def npcs(self, wanted: NpcFilter, after: str, limit: int) -> list[NpcRow]:
+        """NPCs that pass a filter in order of id, those behind `after`."""
         with self._transaction() as connection:
-            return npcs.page(connection, archetype, after, limit)
+            return npcs.page(connection, wanted, after, limit)
 
-    def delete_npc(self, npc: str, etag: str) -> None:
-        """Deletes an NPC with all that belongs to it; only with this etag, if it is not empty."""
+    def rename_npc(self, npc: str, display_name: str, etag: str, request: RequestKey) -> NpcRow:
+        """Changes what an NPC is called; only with this etag, if it is not empty."""
         with self._transaction() as connection:
-            npcs.remove(connection, npc, etag)
-        self._num_npcs -= 1
+            if (before := npcs.changed(connection, npc, request)) is not None:
+                return before
+            return npcs.change(connection, npcs.expect(connection, npc, etag), request, display_name=display_name)
 
-    def state(self, npc: str) -> tuple[NpcRow, RevisionRow, bytes]:
-        """An NPC, the revision that acts, and its state."""
+    def delete_npc(self, npc: str, etag: str, request: RequestKey = ONCE) -> bool:
+        """Deletes an NPC with all that belongs to it; only with this etag, if it is not empty.
+
+        Returns whether it did, and not the first try of this request.
+        """
         with self._transaction() as connection:
-            return revisions.state(connection, npc)
+            done = npcs.remove(connection, npc, etag, request)
+        self._num_npcs -= done
+        return done
+
+    def state(self, npc: str, number: int | None = None) -> tuple[NpcRow, RevisionRow, bytes]:
+        """An NPC, a revision of it (the one that acts, if none is named), and its state."""
+        with self._transaction() as connection:
+            return revisions.state(connection, npc, number)
 
     def states(self, npcs: Sequence[str]) -> dict[str, tuple[NpcRow, RevisionRow, bytes]]:
         """NPCs, the revision that acts of each, and its state; those that there are."""
@@ -92,6 +111,21 @@ class Store:
         """An NPC's revisions, newest first, those with a number below `before`."""
         with self._transaction() as connection:
             return revisions.page(connection, npc, before, limit)
+
+    def revision(self, npc: str, number: int) -> RevisionRow:
+        """A revision, or REVISION_NOT_FOUND."""
+        with self._transaction() as connection:
+            return revisions.find(connection, npc, number)
+
+    def roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
+        """Lets an NPC point at another of its revisions; only with this etag, if it is not empty."""
+        with self._transaction() as connection:
+            return revisions.roll_back(connection, npc, number, etag, request)
+
+    def rolled_back(self, npc: str, request: RequestKey) -> NpcRow | None:
+        """The NPC, if the first try of this request rolled it back."""
+        with self._transaction() as connection:
+            return npcs.changed(connection, npc, request)
 
     def add_demonstration(self, npc: str, data: bytes, examples: int, request: RequestKey) -> DemonstrationRow:
         """Stores a clip."""
@@ -108,10 +142,10 @@ class Store:
         with self._transaction() as connection:
             return demonstrations.data(connection, npc, demonstration)
 
-    def delete_demonstration(self, npc: str, demonstration: str) -> None:
+    def delete_demonstration(self, npc: str, demonstration: str, request: RequestKey = ONCE) -> None:
         """Deletes a clip; revisions adapted from it stay."""
         with self._transaction() as connection:
-            demonstrations.remove(connection, npc, demonstration)
+            demonstrations.remove(connection, npc, demonstration, request)
 
     def support(self, npc: str) -> list[bytes]:
         """The clips that the acting revision was adapted from and that still exist, oldest first."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.store import CommitRequest, NpcRow, RequestKey, Store, StoreError
+from npcmeta_server.store import CommitRequest, NpcFilter, NpcRow, RequestKey, Store, StoreError
 
 ANY = RequestKey("", "")
 STATE = b"state"
@@ -53,9 +53,9 @@ def test_an_npc_comes_back_as_it_was_made_after_the_store_was_opened_again(url: 
 def test_pages_go_on_behind_a_name_and_know_their_archetype(store: Store) -> None:
     for name in ("amy", "cid", "dan"):
         store.create_npc(npc_row(name, "scout" if name == "cid" else "guard"), "abc", STATE, ANY)
-    assert [row.id for row in store.npcs("", "amy", 2)] == ["bob", "cid"]
-    assert [row.id for row in store.npcs("guard", "", 9)] == ["amy", "bob", "dan"]
-    assert store.npcs("", "dan", 9) == []
+    assert [row.id for row in store.npcs(NpcFilter(), "amy", 2)] == ["bob", "cid"]
+    assert [row.id for row in store.npcs(NpcFilter("guard"), "", 9)] == ["amy", "bob", "dan"]
+    assert store.npcs(NpcFilter(), "dan", 9) == []
 
 
 def test_many_are_read_at_once_and_who_is_not_there_is_left_out(store: Store) -> None:
@@ -152,7 +152,7 @@ def test_numbers_and_names_beyond_all_bounds_find_nothing(store: Store) -> None:
         assert reason_of(caught) == "NPC_NOT_FOUND"
         assert store.states([name]) == {}
     assert store.states([]) == {}
-    assert store.npcs("b%", "", 9) == []
+    assert store.npcs(NpcFilter("b%"), "", 9) == []
 
 
 def test_of_two_commits_on_the_same_revision_the_second_is_refused(store: Store) -> None:

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.store import RequestKey, Store, StoreError, engine
+from npcmeta_server.store import NpcFilter, RequestKey, Store, StoreError, engine
 from tests.server.store.test_store import ANY, STATE, commit_of, npc_row, reason_of
 
 
@@ -73,7 +73,7 @@ def test_a_database_is_made_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch
     with contextlib.closing(sqlite3.connect(path)) as database:
         assert database.execute("select name from sqlite_master").fetchall() == []
     with contextlib.closing(Store(url_of(path))) as store:
-        assert store.npcs("", "", 9) == []
+        assert store.npcs(NpcFilter(), "", 9) == []
 
 
 FOREIGN = [

@@ -14,6 +14,8 @@ namespace Npcmeta.V1
         public const string GetNpc = "/npcmeta.v1.NpcService/GetNpc";
         /// <summary><c>/npcmeta.v1.NpcService/ListNpcs</c></summary>
         public const string ListNpcs = "/npcmeta.v1.NpcService/ListNpcs";
+        /// <summary>Changes what people call an NPC. While another request adapts or changes it: ADAPT_IN_PROGRESS.</summary>
+        public const string UpdateNpc = "/npcmeta.v1.NpcService/UpdateNpc";
         /// <summary><c>/npcmeta.v1.NpcService/DeleteNpc</c></summary>
         public const string DeleteNpc = "/npcmeta.v1.NpcService/DeleteNpc";
         /// <summary>Stores a clip without adapting; <c>Adapt</c> can then name it.</summary>
@@ -24,6 +26,14 @@ namespace Npcmeta.V1
         public const string DeleteDemonstration = "/npcmeta.v1.NpcService/DeleteDemonstration";
         /// <summary><c>/npcmeta.v1.NpcService/ListRevisions</c></summary>
         public const string ListRevisions = "/npcmeta.v1.NpcService/ListRevisions";
+        /// <summary><c>/npcmeta.v1.NpcService/GetRevision</c></summary>
+        public const string GetRevision = "/npcmeta.v1.NpcService/GetRevision";
+        /// <summary>
+        /// Lets a kept revision act again, from the next frame on; no revision is made or lost. What is adapted on top then
+        /// begins with the examples behind that revision, and gets a number that no revision had. While another request adapts
+        /// or changes the NPC: ADAPT_IN_PROGRESS.
+        /// </summary>
+        public const string RollbackNpc = "/npcmeta.v1.NpcService/RollbackNpc";
     }
 
     /// <summary><c>npcmeta.v1.CreateNpcRequest</c>, as it is on the wire.</summary>
@@ -128,7 +138,14 @@ namespace Npcmeta.V1
         /// <summary>At most this many; 0 means 100, the most is 1000.</summary>
         public int PageSize { get; set; }
 
+        /// <summary><c>next_page_token</c> of the page before; everything but <c>page_size</c> has to be as it was there.</summary>
         public string PageToken { get; set; } = "";
+
+        /// <summary>Only those whose id or display_name holds this; a-z and A-Z count as the same. At most 120 characters.</summary>
+        public string Text { get; set; } = "";
+
+        /// <summary>Only those whose acting revision was adapted from at least as many examples.</summary>
+        public long MinExamples { get; set; }
 
         /// <inheritdoc/>
         public void WriteTo(WireWriter writer)
@@ -147,6 +164,16 @@ namespace Npcmeta.V1
             {
                 writer.WriteTag(3, 2);
                 writer.WriteString(PageToken);
+            }
+            if (!string.IsNullOrEmpty(Text))
+            {
+                writer.WriteTag(4, 2);
+                writer.WriteString(Text);
+            }
+            if (MinExamples != 0)
+            {
+                writer.WriteTag(5, 0);
+                writer.WriteInt64(MinExamples);
             }
         }
 
@@ -167,6 +194,12 @@ namespace Npcmeta.V1
                     case 26:
                         PageToken = reader.ReadString();
                         break;
+                    case 34:
+                        Text = reader.ReadString();
+                        break;
+                    case 40:
+                        MinExamples = reader.ReadInt64();
+                        break;
                     default:
                         reader.Skip(tag);
                         break;
@@ -178,8 +211,10 @@ namespace Npcmeta.V1
     /// <summary><c>npcmeta.v1.ListNpcsResponse</c>, as it is on the wire.</summary>
     public sealed class ListNpcsResponse : IMessage
     {
+        /// <summary>In order of name.</summary>
         public List<Npc> Npcs { get; } = new List<Npc>();
 
+        /// <summary>Empty on the last page.</summary>
         public string NextPageToken { get; set; } = "";
 
         /// <inheritdoc/>
@@ -219,6 +254,77 @@ namespace Npcmeta.V1
         }
     }
 
+    /// <summary><c>npcmeta.v1.UpdateNpcRequest</c>, as it is on the wire.</summary>
+    public sealed class UpdateNpcRequest : IMessage
+    {
+        /// <summary><c>name</c> says which NPC.</summary>
+        public Npc Npc { get; set; }
+
+        /// <summary>
+        /// What to change: "display_name", which is all that can be; "*" and an empty mask mean the same. The archetype, the seed
+        /// and what is output only stay as they were made.
+        /// </summary>
+        public WellKnown.FieldMask UpdateMask { get; set; }
+
+        /// <summary>If given, the NPC is changed only if this is its etag.</summary>
+        public string Etag { get; set; } = "";
+
+        /// <summary>A retry with the same id and content changes nothing more, and returns the NPC.</summary>
+        public string RequestId { get; set; } = "";
+
+        /// <inheritdoc/>
+        public void WriteTo(WireWriter writer)
+        {
+            if (Npc != null)
+            {
+                writer.WriteTag(1, 2);
+                writer.WriteMessage(Npc);
+            }
+            if (UpdateMask != null)
+            {
+                writer.WriteTag(2, 2);
+                writer.WriteMessage(UpdateMask);
+            }
+            if (!string.IsNullOrEmpty(Etag))
+            {
+                writer.WriteTag(3, 2);
+                writer.WriteString(Etag);
+            }
+            if (!string.IsNullOrEmpty(RequestId))
+            {
+                writer.WriteTag(4, 2);
+                writer.WriteString(RequestId);
+            }
+        }
+
+        /// <inheritdoc/>
+        public void MergeFrom(WireReader reader)
+        {
+            uint tag;
+            while ((tag = reader.ReadTag()) != 0)
+            {
+                switch (tag)
+                {
+                    case 10:
+                        Npc = reader.ReadMessage(Npc ?? new Npc());
+                        break;
+                    case 18:
+                        UpdateMask = reader.ReadMessage(UpdateMask ?? new WellKnown.FieldMask());
+                        break;
+                    case 26:
+                        Etag = reader.ReadString();
+                        break;
+                    case 34:
+                        RequestId = reader.ReadString();
+                        break;
+                    default:
+                        reader.Skip(tag);
+                        break;
+                }
+            }
+        }
+    }
+
     /// <summary><c>npcmeta.v1.DeleteNpcRequest</c>, as it is on the wire.</summary>
     public sealed class DeleteNpcRequest : IMessage
     {
@@ -226,6 +332,9 @@ namespace Npcmeta.V1
 
         /// <summary>If given, the NPC is deleted only if this is its etag.</summary>
         public string Etag { get; set; } = "";
+
+        /// <summary>A retry with the same id and content succeeds, and deletes nothing that was made since then.</summary>
+        public string RequestId { get; set; } = "";
 
         /// <inheritdoc/>
         public void WriteTo(WireWriter writer)
@@ -239,6 +348,11 @@ namespace Npcmeta.V1
             {
                 writer.WriteTag(2, 2);
                 writer.WriteString(Etag);
+            }
+            if (!string.IsNullOrEmpty(RequestId))
+            {
+                writer.WriteTag(3, 2);
+                writer.WriteString(RequestId);
             }
         }
 
@@ -255,6 +369,9 @@ namespace Npcmeta.V1
                         break;
                     case 18:
                         Etag = reader.ReadString();
+                        break;
+                    case 26:
+                        RequestId = reader.ReadString();
                         break;
                     default:
                         reader.Skip(tag);
@@ -425,6 +542,9 @@ namespace Npcmeta.V1
         /// <summary>npcs/{npc}/demonstrations/{demonstration}. Revisions adapted from it stay as they are.</summary>
         public string Name { get; set; } = "";
 
+        /// <summary>A retry with the same id and content succeeds.</summary>
+        public string RequestId { get; set; } = "";
+
         /// <inheritdoc/>
         public void WriteTo(WireWriter writer)
         {
@@ -432,6 +552,11 @@ namespace Npcmeta.V1
             {
                 writer.WriteTag(1, 2);
                 writer.WriteString(Name);
+            }
+            if (!string.IsNullOrEmpty(RequestId))
+            {
+                writer.WriteTag(2, 2);
+                writer.WriteString(RequestId);
             }
         }
 
@@ -445,6 +570,9 @@ namespace Npcmeta.V1
                 {
                     case 10:
                         Name = reader.ReadString();
+                        break;
+                    case 18:
+                        RequestId = reader.ReadString();
                         break;
                     default:
                         reader.Skip(tag);
@@ -545,6 +673,109 @@ namespace Npcmeta.V1
                         break;
                     case 18:
                         NextPageToken = reader.ReadString();
+                        break;
+                    default:
+                        reader.Skip(tag);
+                        break;
+                }
+            }
+        }
+    }
+
+    /// <summary><c>npcmeta.v1.GetRevisionRequest</c>, as it is on the wire.</summary>
+    public sealed class GetRevisionRequest : IMessage
+    {
+        /// <summary>npcs/{npc}/revisions/{number}</summary>
+        public string Name { get; set; } = "";
+
+        /// <inheritdoc/>
+        public void WriteTo(WireWriter writer)
+        {
+            if (!string.IsNullOrEmpty(Name))
+            {
+                writer.WriteTag(1, 2);
+                writer.WriteString(Name);
+            }
+        }
+
+        /// <inheritdoc/>
+        public void MergeFrom(WireReader reader)
+        {
+            uint tag;
+            while ((tag = reader.ReadTag()) != 0)
+            {
+                switch (tag)
+                {
+                    case 10:
+                        Name = reader.ReadString();
+                        break;
+                    default:
+                        reader.Skip(tag);
+                        break;
+                }
+            }
+        }
+    }
+
+    /// <summary><c>npcmeta.v1.RollbackNpcRequest</c>, as it is on the wire.</summary>
+    public sealed class RollbackNpcRequest : IMessage
+    {
+        /// <summary>npcs/{npc}</summary>
+        public string Name { get; set; } = "";
+
+        /// <summary>npcs/{npc}/revisions/{number}, of the same NPC: the one that shall act.</summary>
+        public string Revision { get; set; } = "";
+
+        /// <summary>If given, the NPC is changed only if this is its etag.</summary>
+        public string Etag { get; set; } = "";
+
+        /// <summary>A retry with the same id and content changes nothing more, and returns the NPC.</summary>
+        public string RequestId { get; set; } = "";
+
+        /// <inheritdoc/>
+        public void WriteTo(WireWriter writer)
+        {
+            if (!string.IsNullOrEmpty(Name))
+            {
+                writer.WriteTag(1, 2);
+                writer.WriteString(Name);
+            }
+            if (!string.IsNullOrEmpty(Revision))
+            {
+                writer.WriteTag(2, 2);
+                writer.WriteString(Revision);
+            }
+            if (!string.IsNullOrEmpty(Etag))
+            {
+                writer.WriteTag(3, 2);
+                writer.WriteString(Etag);
+            }
+            if (!string.IsNullOrEmpty(RequestId))
+            {
+                writer.WriteTag(4, 2);
+                writer.WriteString(RequestId);
+            }
+        }
+
+        /// <inheritdoc/>
+        public void MergeFrom(WireReader reader)
+        {
+            uint tag;
+            while ((tag = reader.ReadTag()) != 0)
+            {
+                switch (tag)
+                {
+                    case 10:
+                        Name = reader.ReadString();
+                        break;
+                    case 18:
+                        Revision = reader.ReadString();
+                        break;
+                    case 26:
+                        Etag = reader.ReadString();
+                        break;
+                    case 34:
+                        RequestId = reader.ReadString();
                         break;
                     default:
                         reader.Skip(tag);

@@ -383,7 +383,10 @@ namespace Npcmeta.V1
         }
     }
 
-    /// <summary>A state of an NPC that was committed. Numbers rise by one; number 1 is the unadapted state.</summary>
+    /// <summary>
+    /// A state of an NPC that was committed. Numbers rise by one, whichever revision acts; number 1 is the state that the NPC
+    /// was made with.
+    /// </summary>
     public sealed class Revision : IMessage
     {
         /// <summary>npcs/{npc}/revisions/{number}</summary>

@@ -20,10 +20,10 @@ from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
 from google.protobuf.empty_pb2 import Empty
-from .resources_pb2 import Demonstration, Npc
+from .resources_pb2 import Demonstration, Npc, Revision
 from pyqwest import Client, SyncClient
 
-from .npcs_pb2 import CreateDemonstrationRequest, CreateNpcRequest, DeleteDemonstrationRequest, DeleteNpcRequest, GetNpcRequest, ListDemonstrationsRequest, ListDemonstrationsResponse, ListNpcsRequest, ListNpcsResponse, ListRevisionsRequest, ListRevisionsResponse
+from .npcs_pb2 import CreateDemonstrationRequest, CreateNpcRequest, DeleteDemonstrationRequest, DeleteNpcRequest, GetNpcRequest, GetRevisionRequest, ListDemonstrationsRequest, ListDemonstrationsResponse, ListNpcsRequest, ListNpcsResponse, ListRevisionsRequest, ListRevisionsResponse, RollbackNpcRequest, UpdateNpcRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -52,6 +52,12 @@ class NpcService(Protocol):
     async def list_npcs(self, request: ListNpcsRequest, ctx: RequestContext[ListNpcsRequest, ListNpcsResponse], /) -> ListNpcsResponse:
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
+    async def update_npc(self, request: UpdateNpcRequest, ctx: RequestContext[UpdateNpcRequest, Npc], /) -> Npc:
+        """
+        Changes what people call an NPC. While another request adapts or changes it: ADAPT_IN_PROGRESS.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
     async def delete_npc(self, request: DeleteNpcRequest, ctx: RequestContext[DeleteNpcRequest, Empty], /) -> Empty:
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -68,6 +74,17 @@ class NpcService(Protocol):
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def list_revisions(self, request: ListRevisionsRequest, ctx: RequestContext[ListRevisionsRequest, ListRevisionsResponse], /) -> ListRevisionsResponse:
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def get_revision(self, request: GetRevisionRequest, ctx: RequestContext[GetRevisionRequest, Revision], /) -> Revision:
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def rollback_npc(self, request: RollbackNpcRequest, ctx: RequestContext[RollbackNpcRequest, Npc], /) -> Npc:
+        """
+        Lets a kept revision act again, from the next frame on; no revision is made or lost. What is adapted on top then
+        begins with the examples behind that revision, and gets a number that no revision had. While another request adapts
+        or changes the NPC: ADAPT_IN_PROGRESS.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
 
@@ -116,6 +133,17 @@ class NpcServiceASGIApplication(ConnectASGIApplication[NpcService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.list_npcs,
+                ),
+                "/npcmeta.v1.NpcService/UpdateNpc": Endpoint.unary(
+                    method=MethodInfo(
+                        name="UpdateNpc",
+                        service_name="npcmeta.v1.NpcService",
+                        input=UpdateNpcRequest,
+                        output=Npc,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.update_npc,
                 ),
                 "/npcmeta.v1.NpcService/DeleteNpc": Endpoint.unary(
                     method=MethodInfo(
@@ -171,6 +199,28 @@ class NpcServiceASGIApplication(ConnectASGIApplication[NpcService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.list_revisions,
+                ),
+                "/npcmeta.v1.NpcService/GetRevision": Endpoint.unary(
+                    method=MethodInfo(
+                        name="GetRevision",
+                        service_name="npcmeta.v1.NpcService",
+                        input=GetRevisionRequest,
+                        output=Revision,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.get_revision,
+                ),
+                "/npcmeta.v1.NpcService/RollbackNpc": Endpoint.unary(
+                    method=MethodInfo(
+                        name="RollbackNpc",
+                        service_name="npcmeta.v1.NpcService",
+                        input=RollbackNpcRequest,
+                        output=Npc,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.rollback_npc,
                 ),
             },
             interceptors=interceptors,
@@ -267,6 +317,29 @@ class NpcServiceClient(ConnectClient):
                 service_name="npcmeta.v1.NpcService",
                 input=ListNpcsRequest,
                 output=ListNpcsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def update_npc(
+        self,
+        request: UpdateNpcRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Npc:
+        """
+        Changes what people call an NPC. While another request adapts or changes it: ADAPT_IN_PROGRESS.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="UpdateNpc",
+                service_name="npcmeta.v1.NpcService",
+                input=UpdateNpcRequest,
+                output=Npc,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),
@@ -376,6 +449,51 @@ class NpcServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def get_revision(
+        self,
+        request: GetRevisionRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Revision:
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetRevision",
+                service_name="npcmeta.v1.NpcService",
+                input=GetRevisionRequest,
+                output=Revision,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def rollback_npc(
+        self,
+        request: RollbackNpcRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Npc:
+        """
+        Lets a kept revision act again, from the next frame on; no revision is made or lost. What is adapted on top then
+        begins with the examples behind that revision, and gets a number that no revision had. While another request adapts
+        or changes the NPC: ADAPT_IN_PROGRESS.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="RollbackNpc",
+                service_name="npcmeta.v1.NpcService",
+                input=RollbackNpcRequest,
+                output=Npc,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
 
 class NpcServiceSync(Protocol):
     """
@@ -388,6 +506,12 @@ class NpcServiceSync(Protocol):
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def list_npcs(self, request: ListNpcsRequest, ctx: RequestContext[ListNpcsRequest, ListNpcsResponse], /) -> ListNpcsResponse:
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def update_npc(self, request: UpdateNpcRequest, ctx: RequestContext[UpdateNpcRequest, Npc], /) -> Npc:
+        """
+        Changes what people call an NPC. While another request adapts or changes it: ADAPT_IN_PROGRESS.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def delete_npc(self, request: DeleteNpcRequest, ctx: RequestContext[DeleteNpcRequest, Empty], /) -> Empty:
@@ -406,6 +530,17 @@ class NpcServiceSync(Protocol):
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def list_revisions(self, request: ListRevisionsRequest, ctx: RequestContext[ListRevisionsRequest, ListRevisionsResponse], /) -> ListRevisionsResponse:
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def get_revision(self, request: GetRevisionRequest, ctx: RequestContext[GetRevisionRequest, Revision], /) -> Revision:
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def rollback_npc(self, request: RollbackNpcRequest, ctx: RequestContext[RollbackNpcRequest, Npc], /) -> Npc:
+        """
+        Lets a kept revision act again, from the next frame on; no revision is made or lost. What is adapted on top then
+        begins with the examples behind that revision, and gets a number that no revision had. While another request adapts
+        or changes the NPC: ADAPT_IN_PROGRESS.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
 
@@ -452,6 +587,17 @@ class NpcServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.list_npcs,
+                ),
+                "/npcmeta.v1.NpcService/UpdateNpc": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="UpdateNpc",
+                        service_name="npcmeta.v1.NpcService",
+                        input=UpdateNpcRequest,
+                        output=Npc,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.update_npc,
                 ),
                 "/npcmeta.v1.NpcService/DeleteNpc": EndpointSync.unary(
                     method=MethodInfo(
@@ -507,6 +653,28 @@ class NpcServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.list_revisions,
+                ),
+                "/npcmeta.v1.NpcService/GetRevision": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="GetRevision",
+                        service_name="npcmeta.v1.NpcService",
+                        input=GetRevisionRequest,
+                        output=Revision,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.get_revision,
+                ),
+                "/npcmeta.v1.NpcService/RollbackNpc": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="RollbackNpc",
+                        service_name="npcmeta.v1.NpcService",
+                        input=RollbackNpcRequest,
+                        output=Npc,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.rollback_npc,
                 ),
             },
             interceptors=interceptors,
@@ -603,6 +771,29 @@ class NpcServiceClientSync(ConnectClientSync):
                 service_name="npcmeta.v1.NpcService",
                 input=ListNpcsRequest,
                 output=ListNpcsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def update_npc(
+        self,
+        request: UpdateNpcRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Npc:
+        """
+        Changes what people call an NPC. While another request adapts or changes it: ADAPT_IN_PROGRESS.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="UpdateNpc",
+                service_name="npcmeta.v1.NpcService",
+                input=UpdateNpcRequest,
+                output=Npc,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),
@@ -706,6 +897,51 @@ class NpcServiceClientSync(ConnectClientSync):
                 service_name="npcmeta.v1.NpcService",
                 input=ListRevisionsRequest,
                 output=ListRevisionsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def get_revision(
+        self,
+        request: GetRevisionRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Revision:
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetRevision",
+                service_name="npcmeta.v1.NpcService",
+                input=GetRevisionRequest,
+                output=Revision,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def rollback_npc(
+        self,
+        request: RollbackNpcRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Npc:
+        """
+        Lets a kept revision act again, from the next frame on; no revision is made or lost. What is adapted on top then
+        begins with the examples behind that revision, and gets a number that no revision had. While another request adapts
+        or changes the NPC: ADAPT_IN_PROGRESS.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="RollbackNpc",
+                service_name="npcmeta.v1.NpcService",
+                input=RollbackNpcRequest,
+                output=Npc,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

@@ -52,6 +52,11 @@ class NpcServiceStub:
                 request_serializer=npcmeta_dot_v1_dot_npcs__pb2.ListNpcsRequest.SerializeToString,
                 response_deserializer=npcmeta_dot_v1_dot_npcs__pb2.ListNpcsResponse.FromString,
                 _registered_method=True)
+        self.UpdateNpc = channel.unary_unary(
+                '/npcmeta.v1.NpcService/UpdateNpc',
+                request_serializer=npcmeta_dot_v1_dot_npcs__pb2.UpdateNpcRequest.SerializeToString,
+                response_deserializer=npcmeta_dot_v1_dot_resources__pb2.Npc.FromString,
+                _registered_method=True)
         self.DeleteNpc = channel.unary_unary(
                 '/npcmeta.v1.NpcService/DeleteNpc',
                 request_serializer=npcmeta_dot_v1_dot_npcs__pb2.DeleteNpcRequest.SerializeToString,
@@ -77,6 +82,16 @@ class NpcServiceStub:
                 request_serializer=npcmeta_dot_v1_dot_npcs__pb2.ListRevisionsRequest.SerializeToString,
                 response_deserializer=npcmeta_dot_v1_dot_npcs__pb2.ListRevisionsResponse.FromString,
                 _registered_method=True)
+        self.GetRevision = channel.unary_unary(
+                '/npcmeta.v1.NpcService/GetRevision',
+                request_serializer=npcmeta_dot_v1_dot_npcs__pb2.GetRevisionRequest.SerializeToString,
+                response_deserializer=npcmeta_dot_v1_dot_resources__pb2.Revision.FromString,
+                _registered_method=True)
+        self.RollbackNpc = channel.unary_unary(
+                '/npcmeta.v1.NpcService/RollbackNpc',
+                request_serializer=npcmeta_dot_v1_dot_npcs__pb2.RollbackNpcRequest.SerializeToString,
+                response_deserializer=npcmeta_dot_v1_dot_resources__pb2.Npc.FromString,
+                _registered_method=True)
 
 
 class NpcServiceServicer:
@@ -97,6 +112,13 @@ class NpcServiceServicer:
 
     def ListNpcs(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateNpc(self, request, context):
+        """Changes what people call an NPC. While another request adapts or changes it: ADAPT_IN_PROGRESS.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -132,6 +154,21 @@ class NpcServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRevision(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackNpc(self, request, context):
+        """Lets a kept revision act again, from the next frame on; no revision is made or lost. What is adapted on top then
+        begins with the examples behind that revision, and gets a number that no revision had. While another request adapts
+        or changes the NPC: ADAPT_IN_PROGRESS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NpcServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -149,6 +186,11 @@ def add_NpcServiceServicer_to_server(servicer, server):
                     servicer.ListNpcs,
                     request_deserializer=npcmeta_dot_v1_dot_npcs__pb2.ListNpcsRequest.FromString,
                     response_serializer=npcmeta_dot_v1_dot_npcs__pb2.ListNpcsResponse.SerializeToString,
+            ),
+            'UpdateNpc': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateNpc,
+                    request_deserializer=npcmeta_dot_v1_dot_npcs__pb2.UpdateNpcRequest.FromString,
+                    response_serializer=npcmeta_dot_v1_dot_resources__pb2.Npc.SerializeToString,
             ),
             'DeleteNpc': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteNpc,
@@ -174,6 +216,16 @@ def add_NpcServiceServicer_to_server(servicer, server):
                     servicer.ListRevisions,
                     request_deserializer=npcmeta_dot_v1_dot_npcs__pb2.ListRevisionsRequest.FromString,
                     response_serializer=npcmeta_dot_v1_dot_npcs__pb2.ListRevisionsResponse.SerializeToString,
+            ),
+            'GetRevision': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRevision,
+                    request_deserializer=npcmeta_dot_v1_dot_npcs__pb2.GetRevisionRequest.FromString,
+                    response_serializer=npcmeta_dot_v1_dot_resources__pb2.Revision.SerializeToString,
+            ),
+            'RollbackNpc': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackNpc,
+                    request_deserializer=npcmeta_dot_v1_dot_npcs__pb2.RollbackNpcRequest.FromString,
+                    response_serializer=npcmeta_dot_v1_dot_resources__pb2.Npc.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -258,6 +310,33 @@ class NpcService:
             '/npcmeta.v1.NpcService/ListNpcs',
             npcmeta_dot_v1_dot_npcs__pb2.ListNpcsRequest.SerializeToString,
             npcmeta_dot_v1_dot_npcs__pb2.ListNpcsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateNpc(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/npcmeta.v1.NpcService/UpdateNpc',
+            npcmeta_dot_v1_dot_npcs__pb2.UpdateNpcRequest.SerializeToString,
+            npcmeta_dot_v1_dot_resources__pb2.Npc.FromString,
             options,
             channel_credentials,
             insecure,
@@ -393,6 +472,60 @@ class NpcService:
             '/npcmeta.v1.NpcService/ListRevisions',
             npcmeta_dot_v1_dot_npcs__pb2.ListRevisionsRequest.SerializeToString,
             npcmeta_dot_v1_dot_npcs__pb2.ListRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRevision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/npcmeta.v1.NpcService/GetRevision',
+            npcmeta_dot_v1_dot_npcs__pb2.GetRevisionRequest.SerializeToString,
+            npcmeta_dot_v1_dot_resources__pb2.Revision.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackNpc(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/npcmeta.v1.NpcService/RollbackNpc',
+            npcmeta_dot_v1_dot_npcs__pb2.RollbackNpcRequest.SerializeToString,
+            npcmeta_dot_v1_dot_resources__pb2.Npc.FromString,
             options,
             channel_credentials,
             insecure,
