@@ -24,6 +24,10 @@ MAX_MEMBERS = 100_000
 """members of an Act stream"""
 MAX_INDEX = 999_999
 """the number that a member goes by"""
+MAX_ADAPTATIONS = 10_000
+"""adaptations and exports that wait for their turn"""
+MAX_ADAPTATIONS_OF_ONE = 1_000
+"""the same of one client: of a token, or where there are none, of a connection"""
 MAX_WEIGHT = 1e6
 """the weight of an example"""
 MAX_PAGE = 1000

@@ -22,6 +22,9 @@ ADAPTATION_SECONDS = Histogram(
 )  # fmt: skip
 ADAPTATIONS_WAITING = Gauge("npcmeta_adaptations_waiting", "Inner loops that were asked for and have not ended")
 ADAPTATION_STARTS = Counter("npcmeta_adaptation_process_starts", "Starts of the adaptation process")
+ADAPTATION_RETRIES = Counter(
+    "npcmeta_adaptation_retries", "Jobs given to another adaptation process, as theirs had died"
+)  # fmt: skip
 COMMIT_SECONDS = Histogram("npcmeta_commit_seconds", "A revision's way to disk and into acting", buckets=SECONDS)
 REVISIONS = Counter("npcmeta_revisions", "Revisions committed", ["archetype"])
 CALLS = Gauge("npcmeta_calls_under_way", "Calls and streams")

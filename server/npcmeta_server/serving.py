@@ -16,7 +16,7 @@ from npcmeta_server.access import tls, tracing
 from npcmeta_server.access.gate import Gate
 from npcmeta_server.access.tls import TlsFiles
 from npcmeta_server.access.tokens import TokenFile
-from npcmeta_server.adapting.process import AdaptationProcess
+from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.catalog import Catalog
 from npcmeta_server.limits import MAX_CALLS, MAX_MESSAGE_BYTES, MAX_NPCS
 from npcmeta_server.owner_thread import OwnerThread
@@ -51,6 +51,7 @@ class Settings(NamedTuple):
     port: int
     http_port: int
     bank_bytes: int = 1 << 30  # of acting state of one archetype, at most
+    adaptation_processes: int = 1
     max_message_bytes: int = MAX_MESSAGE_BYTES
     max_calls: int = MAX_CALLS
     max_npcs: int = MAX_NPCS
@@ -99,15 +100,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         cleanup.callback(storage.post, store.close)
         roster = Roster(found, store, storage, settings.bank_bytes)
         cleanup.callback(roster.close)
-        adaptation = AdaptationProcess({name: hosted.data for name, hosted in found.hosted.items()})
-        cleanup.callback(adaptation.close)
+        pool = AdaptationPool({n: hosted.data for n, hosted in found.hosted.items()}, settings.adaptation_processes)
+        cleanup.callback(pool.close)
         act, npcs = Act(roster, stopping), Npcs(roster, store, storage)
         services: Services = {
             "ArchetypeService": Archetypes(found, roster),
             "NpcService": npcs,
             "ActService": act,
-            "AdaptService": Adapt(roster, store, storage, adaptation, stopping),
-            "AssetService": Assets(roster, store, storage, adaptation),
+            "AdaptService": Adapt(roster, store, storage, pool, stopping),
+            "AssetService": Assets(roster, store, storage, pool),
             "GRPCInferenceService": Inference(roster, act, stopping),
         }
         host, size = settings.host, settings.max_message_bytes

@@ -59,5 +59,26 @@ class Failed(NamedTuple):
     message: str
 
 
+class Dropped(NamedTuple):
+    """The end of a job that nobody wanted any more."""
+
+
 Job = AdaptJob | ExportJob
-Answer = Progressed | Adapted | Exported | Failed
+Answer = Progressed | Adapted | Exported | Failed | Dropped
+
+
+class Numbered(NamedTuple):
+    """A job, and the number under which its answers go back."""
+
+    number: int
+    job: Job
+
+
+class Cancel(NamedTuple):
+    """Nobody wants the job of this number any more."""
+
+    number: int
+
+
+Order = Numbered | Cancel
+"""What goes into the adaptation process."""

@@ -7,7 +7,8 @@ import contextlib
 
 from npcmeta_server import clips
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob
-from npcmeta_server.adapting.process import AdaptationProcess, Watch
+from npcmeta_server.adapting.pool import AdaptationPool
+from npcmeta_server.adapting.queue import Watch
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.clips import Clip
 from npcmeta_server.errors import ServiceError
@@ -18,10 +19,10 @@ class Lesson:
     """Runs the inner loop on everything shown so far, again whenever more has come; one job at a time."""
 
     def __init__(
-        self, process: AdaptationProcess, hosted: Hosted, npc: NpcRow, known: list[Clip], watch: Watch
+        self, pool: AdaptationPool, hosted: Hosted, npc: NpcRow, known: list[Clip], watch: Watch, client: str
     ) -> None:
-        """Begins with the clips that are known already; `watch` is told of every inner step."""
-        self._process, self._hosted, self._npc, self._watch = process, hosted, npc, watch
+        """Begins with the clips that are known already; `watch` is told of every inner step of what `client` asks."""
+        self._pool, self._hosted, self._npc, self._watch, self._client = pool, hosted, npc, watch, client
         self._clips = list(known)
         self.examples = sum(clip.examples for clip in self._clips)  # how many there are so far
         self._adapted: Adapted | None = None
@@ -66,5 +67,5 @@ class Lesson:
             count = len(self._clips)
             clip = clips.join(self._clips, self._hosted.archetype.spec)
             job = AdaptJob(self._hosted.archetype.name, self._npc.id, self._npc.seed, clip)
-            self._adapted = await self._process.adapt(job, self._watch)
+            self._adapted = await self._pool.adapt(job, self._watch, client=self._client)
             self._covered = count

@@ -1,158 +1,158 @@
-"""The acting process's end of the adaptation process: starts it, hands it jobs, starts it again when it died."""
+"""One adaptation process, seen from the acting process: starts it, hands it jobs, notices its end."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import logging
 import multiprocessing
 import threading
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import NamedTuple
 
 from npcmeta_server import metrics
 from npcmeta_server.adapting import worker
-from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Exported, ExportJob, Failed, Job, Progressed
-from npcmeta_server.errors import ServiceError
+from npcmeta_server.adapting.jobs import Answer, Cancel, Numbered, Order, Progressed
+from npcmeta_server.adapting.queue import Entry
 from npcmeta_server.owner_thread import OwnerThread
 
 log = logging.getLogger(__name__)
 
-Watch = Callable[[Progressed], None]
-DIED = Failed("ADAPTATION_FAILED", "the adaptation process stopped, nothing was changed; try again")
-
-
-class _Pending(NamedTuple):
-    done: asyncio.Future[Answer]
-    watch: Watch | None
+MAX_JOBS = 2 * worker.MAX_TASKS
+MAX_COST = 2 * worker.MAX_PADDED_EXAMPLES
+"""What one process has at a time: the batch under way and the next one. What waits elsewhere can be overtaken."""
+SILENT_SECONDS = 120.0
+"""A process that has jobs and says nothing for so long is ended."""
 
 
 class AdaptationProcess:
-    """Adapts and exports NPCs elsewhere. Call from the event loop that it was made in."""
+    """A process, or the next one in its place. Belongs to the event loop that it was made in."""
 
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        """Takes the archetypes' files, by name, and starts the process."""
-        self._files = dict(files)
+    def __init__(self, changed: Callable[[AdaptationProcess, list[Entry]], None]) -> None:
+        """Starts nothing; `changed` is told when it has room again, and of the jobs that it died over."""
+        self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._writer = OwnerThread("adaptation-writer")
-        self._pending: dict[int, _Pending] = {}
-        self._number, self._closed = 0, False
+        self._numbers = itertools.count(1)
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
-        self._starting = asyncio.Lock()
-        self._started(*self._spawn())
+        self._silence: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.jobs: dict[int, Entry] = {}
 
     @property
     def pid(self) -> int | None:
         """The process's id, while it runs."""
         return self._process.pid if self._process else None
 
-    async def adapt(self, job: AdaptJob, watch: Watch | None = None) -> Adapted:
-        """Runs an inner loop; `watch` is told of every step.
+    def takes(self, entry: Entry) -> bool:
+        """Whether it runs and has room for a job. One that a process died over gets a process to itself."""
+        if self._process is None:
+            return False
+        if not self.jobs:
+            return True
+        if entry.deaths or any(each.deaths for each in self.jobs.values()):
+            return False
+        cost = entry.cost + sum(each.cost for each in self.jobs.values())
+        return len(self.jobs) < MAX_JOBS and cost <= MAX_COST
 
-        Raises:
-            ServiceError: ADAPTATION_DIVERGED, or ADAPTATION_FAILED if the process died over it.
-        """
-        with metrics.ADAPTATIONS_WAITING.track_inprogress(), metrics.ADAPTATION_SECONDS.time():
-            answer = await self._do(job, watch)
-        assert isinstance(answer, Adapted)
-        return answer
+    def give(self, entry: Entry) -> None:
+        """Hands a job over."""
+        number = next(self._numbers)
+        self.jobs[number] = entry
+        self._send(Numbered(number, entry.job))
+        self._listen()
 
-    async def export(self, job: ExportJob) -> bytes:
-        """An NPC's own ONNX file; raises ServiceError as `adapt` does."""
-        answer = await self._do(job, None)
-        assert isinstance(answer, Exported)
-        return answer.model
+    def cancel(self, entry: Entry) -> None:
+        """Takes a job back, if it is here; it counts until the process has heard of it."""
+        for number, each in self.jobs.items():
+            if each is entry:
+                self._send(Cancel(number))
 
-    def close(self) -> None:
-        """Ends the process; jobs under way fail."""
-        self._closed = True
-        if self._process is not None:
-            self._process.terminate()
-            self._process.join(5)
-            if self._process.is_alive():
-                self._process.kill()
-        self._writer.close()
-
-    async def _do(self, job: Job, watch: Watch | None) -> Answer:
-        async with self._starting:
-            if self._process is None and not self._closed:
-                # In a thread: starting waits until the new process has read what it is given.
-                self._started(*await asyncio.to_thread(self._spawn))
-        if self._closed:
-            self.close()  # also what was started meanwhile
-            raise ServiceError("SHUTTING_DOWN", "the server is stopping; please reconnect")
-        self._number += 1
-        number, done = self._number, self._loop.create_future()
-        self._pending[number] = _Pending(done, watch)
-        try:
-            # Off the event loop: a pipe that is full makes the sender wait.
-            await self._writer.run(self._send, self._connection, number, job)
-            answer = await done
-        finally:
-            self._pending.pop(number, None)
-        if isinstance(answer, Failed):
-            raise ServiceError(*answer)
-        return answer
-
-    @staticmethod
-    def _send(connection: Connection | None, number: int, job: Job) -> None:
-        try:
-            if connection is None:
-                raise OSError("the process is not running")
-            connection.send((number, job))
-        except OSError as error:
-            raise ServiceError(*DIED) from error
-
-    def _spawn(self) -> tuple[BaseProcess, Connection]:
+    def start(self, files: Mapping[str, bytes]) -> None:
+        """Starts it; returns when it has been given the archetypes' files. May be called from any thread."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=worker.work, args=(theirs, self._files), daemon=True, name="adaptation")
+        process = context.Process(target=worker.work, args=(theirs, dict(files)), daemon=True, name="adaptation")
         process.start()
         theirs.close()
-        return process, ours
-
-    def _started(self, process: BaseProcess, connection: Connection) -> None:
-        self._process, self._connection = process, connection
+        self._process, self._connection = process, ours
         metrics.ADAPTATION_STARTS.inc()
-        threading.Thread(target=self._read, args=(process, connection), daemon=True, name="adaptation-reader").start()
+        threading.Thread(target=self._read, args=(process, ours), daemon=True, name="adaptation-reader").start()
+        if self._closed:
+            process.kill()
+
+    def close(self) -> None:
+        """Ends it; it may still be starting."""
+        self._closed = True
+        if (process := self._process) is not None:
+            process.terminate()
+            process.join(5)
+            if process.is_alive():
+                process.kill()
+        if self._silence is not None:
+            self._silence.cancel()
+        self._writer.close()
+
+    def _send(self, order: Order) -> None:
+        # Off the event loop: a pipe that is full makes the sender wait.
+        self._writer.post(_sent, self._connection, order)
 
     def _read(self, process: BaseProcess, connection: Connection) -> None:
         """Body of the thread that takes answers until the process is gone."""
         try:
             while True:
-                number, answer = connection.recv()
-                self._loop.call_soon_threadsafe(self._answered, number, answer)
+                self._loop.call_soon_threadsafe(self._answered, process, connection.recv())
         except (EOFError, OSError):
             pass
         except Exception:
             log.exception("the adaptation process sent what cannot be read")
             process.kill()
         process.join()
-        try:
+        with contextlib.suppress(RuntimeError):  # the event loop was closed first
             self._loop.call_soon_threadsafe(self._ended, process)
-        except RuntimeError:
-            return  # the event loop was closed first
 
-    def _answered(self, number: int, answer: Answer) -> None:
-        pending = self._pending.get(number)
-        if pending is None or pending.done.done():
-            return  # whoever asked is gone
-        if not isinstance(answer, Progressed):
-            pending.done.set_result(answer)
-        elif pending.watch is not None:
-            pending.watch(answer)
+    def _answered(self, process: BaseProcess, answers: list[tuple[int, Answer]]) -> None:
+        if process is not self._process:
+            return
+        for number, answer in answers:
+            entry = self.jobs[number]
+            if isinstance(answer, Progressed):
+                if entry.watch is not None and not entry.done.done():
+                    entry.watch(answer)
+                continue
+            del self.jobs[number]
+            if not entry.done.done():  # else whoever asked is gone
+                entry.done.set_result(answer)
+        self._listen()
+        self._changed(self, [])
 
     def _ended(self, process: BaseProcess) -> None:
-        """Fails what was under way; the next job starts a new process."""
         if process is not self._process:
             return
         self._process = self._connection = None
         if not self._closed:
-            log.error(
-                "the adaptation process ended with code %s; the next adaptation starts it again", process.exitcode
-            )
-        for pending in self._pending.values():
-            if not pending.done.done():
-                pending.done.set_result(DIED)
+            log.error("the adaptation process ended with code %s", process.exitcode)
+        orphans, self.jobs = list(self.jobs.values()), {}
+        self._listen()
+        self._changed(self, orphans)
+
+    def _listen(self) -> None:
+        """Begins to wait for the next word of it, if there is something to say."""
+        if self._silence is not None:
+            self._silence.cancel()
+        self._silence = self._loop.call_later(SILENT_SECONDS, self._silent) if self.jobs else None
+
+    def _silent(self) -> None:
+        if self._process is not None:
+            log.error("the adaptation process has said nothing for %.0f s and is ended", SILENT_SECONDS)
+            self._process.kill()
+
+
+def _sent(connection: Connection | None, order: Order) -> None:
+    # One that is gone is noticed by whoever reads from it.
+    with contextlib.suppress(OSError):
+        if connection is not None:
+            connection.send(order)

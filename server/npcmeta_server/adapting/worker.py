@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -27,7 +27,18 @@ from npcmeta.types import Action, Examples, Learner, Params
 from npcmeta_export.ort import ORT
 from npcmeta_export.template import Template, fill, make_template
 from npcmeta_server import logs
-from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Exported, ExportJob, Failed, Job, Progressed
+from npcmeta_server.adapting.jobs import (
+    Adapted,
+    AdaptJob,
+    Answer,
+    Dropped,
+    Exported,
+    ExportJob,
+    Failed,
+    Numbered,
+    Progressed,
+)
+from npcmeta_server.adapting.line import Line
 from npcmeta_server.clips import Clip, to_examples
 
 log = logging.getLogger(__name__)
@@ -36,21 +47,22 @@ MAX_TASKS = 32
 MAX_PADDED_EXAMPLES = 20_000
 """Bounds of one batch; a single job may have as many examples as an NPC may."""
 
-Tell = Callable[[int, Answer], None]
 
+class Listener(Protocol):
+    """Who is told what becomes of jobs."""
 
-class Numbered(NamedTuple):
-    """A job, and the number under which its answers go back."""
+    def tell(self, number: int, answer: Answer) -> None:
+        """An answer to the job of a number."""
 
-    number: int
-    job: Job
+    def wanted(self, numbers: Iterable[int]) -> bool:
+        """Whether anybody still waits for one of these jobs."""
 
 
 def work(connection: Connection, files: Mapping[str, bytes]) -> None:
     """Body of the process: answers jobs until the other side is gone.
 
     Args:
-        connection: `(number, job)` comes in, `(number, answer)` goes out.
+        connection: Orders come in, lists of `(number, answer)` go out.
         files: The archetypes' files, by name.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -60,29 +72,27 @@ def work(connection: Connection, files: Mapping[str, bytes]) -> None:
     logs.configure_as_told()
     archetypes = {name: archetype_from_bytes(data, source=name) for name, data in files.items()}
     templates: dict[str, Template] = {}
+    line = Line(connection)
     try:
         while True:
-            for batch in batches(_waiting(connection)):
-                _answer(archetypes, templates, batch, lambda number, answer: connection.send((number, answer)))
+            line.wait()
+            _answer(archetypes, templates, take_batch(line.waiting), line)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def batches(jobs: Sequence[Numbered]) -> Iterator[list[Numbered]]:
-    """Joins adaptations of the same archetype, in order of arrival; every other job stays alone."""
-    waiting = list(jobs)
-    while waiting:
-        first = waiting.pop(0)
-        batch = [first]
-        if isinstance(first.job, AdaptJob):
-            for entry in list(waiting):
-                if _fits(batch, entry):
-                    batch.append(entry)
-                    waiting.remove(entry)
-        yield batch
+def take_batch(waiting: list[Numbered]) -> list[Numbered]:
+    """Takes the first job out, and if it is an adaptation, others of the same archetype, in order of arrival."""
+    batch = [waiting.pop(0)]
+    if isinstance(batch[0].job, AdaptJob):
+        for entry in list(waiting):
+            if _fits(batch, entry):
+                batch.append(entry)
+                waiting.remove(entry)
+    return batch
 
 
-def adapt(archetype: Archetype, jobs: Mapping[int, AdaptJob], tell: Tell) -> None:
+def adapt(archetype: Archetype, jobs: Mapping[int, AdaptJob], listener: Listener) -> None:
     """Adapts some NPCs, by the number of their jobs, together; tells of every step of each of them, and of its end."""
     learner, examples = build_learner(archetype), pad([job.clip for job in jobs.values()])
     noise = draw_state_noise(learner, [job.seed for job in jobs.values()])
@@ -94,9 +104,14 @@ def adapt(archetype: Archetype, jobs: Mapping[int, AdaptJob], tell: Tell) -> Non
             for row, (number, job) in enumerate(jobs.items()):
                 if step <= steps[row]:
                     doubt = _doubt(reached, row, job.clip.examples)
-                    tell(number, Progressed(step, steps[row], job.clip.examples, float(nll[row]), *doubt))
+                    progressed = Progressed(step, steps[row], job.clip.examples, float(nll[row]), *doubt)
+                    listener.tell(number, progressed)
+            if step < max(steps) and not listener.wanted(jobs):
+                for number in jobs:
+                    listener.tell(number, Dropped())
+                return
     for row, (number, job) in enumerate(jobs.items()):
-        tell(number, _adapted(archetype, learner, job, row, state, nll))
+        listener.tell(number, _adapted(archetype, learner, job, row, state, nll))
 
 
 def pad(clips: Sequence[Clip]) -> Examples:
@@ -125,14 +140,6 @@ def _doubt(state: Params, row: int, examples: int) -> tuple[float, int]:
     return known, posterior.examples_until_next_tenth(known, examples)[1] if known > 0 else 0
 
 
-def _waiting(connection: Connection) -> list[Numbered]:
-    """At least one job, and all others that have come."""
-    jobs = [Numbered(*connection.recv())]
-    while connection.poll():
-        jobs.append(Numbered(*connection.recv()))
-    return jobs
-
-
 def _fits(batch: Sequence[Numbered], entry: Numbered) -> bool:
     job = entry.job
     if not isinstance(job, AdaptJob) or job.archetype != batch[0].job.archetype or len(batch) >= MAX_TASKS:
@@ -142,23 +149,26 @@ def _fits(batch: Sequence[Numbered], entry: Numbered) -> bool:
 
 
 def _answer(
-    archetypes: Mapping[str, Archetype], templates: dict[str, Template], batch: Sequence[Numbered], tell: Tell
+    archetypes: Mapping[str, Archetype],
+    templates: dict[str, Template],
+    batch: Sequence[Numbered],
+    listener: Listener,
 ) -> None:
     archetype = archetypes[batch[0].job.archetype]
     try:
         if isinstance(batch[0].job, ExportJob):
-            tell(batch[0].number, _export(archetype, templates, batch[0].job))
+            listener.tell(batch[0].number, _export(archetype, templates, batch[0].job))
         else:
-            adapt(archetype, {entry.number: entry.job for entry in batch if isinstance(entry.job, AdaptJob)}, tell)
+            adapt(archetype, {entry.number: entry.job for entry in batch if isinstance(entry.job, AdaptJob)}, listener)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
     except Exception:  # the process has to outlive whatever a job does
         if len(batch) > 1:  # only the job whose fault it was may fail
             for entry in batch:
-                _answer(archetypes, templates, [entry], tell)
+                _answer(archetypes, templates, [entry], listener)
             return
         log.exception("a job for npcs/%s failed", batch[0].job.npc)
-        tell(batch[0].number, Failed("INTERNAL", "the adaptation process failed; the server's log says more"))
+        listener.tell(batch[0].number, Failed("INTERNAL", "the adaptation process failed; the server's log says more"))
 
 
 def _export(archetype: Archetype, templates: dict[str, Template], job: ExportJob) -> Exported:

@@ -25,6 +25,7 @@ def serve(
     port: int = 50051,
     http_port: int = 8080,
     bank_mebibytes: int = 1024,
+    adaptation_processes: int = 1,
     tls_certificate: Path | None = None,
     tls_key: Path | None = None,
     tls_client_ca: Path | None = None,
@@ -51,6 +52,7 @@ def serve(
         port: For gRPC.
         http_port: For gRPC-Web and Connect.
         bank_mebibytes: Memory for the states of acting NPCs, for each archetype.
+        adaptation_processes: How many run inner loops beside each other; best as many as there are cores to spare.
         tls_certificate: PEM file of the server's certificate, with the chain behind it.
         tls_key: PEM file of its key.
         tls_client_ca: PEM file of certificates; clients have to show one that they signed.
@@ -74,10 +76,13 @@ def serve(
     for option, value in (("--port", port), ("--http-port", http_port), ("--mlagents-port", mlagents_port or 0)):
         if not 0 <= value <= 65535:
             raise ValueError(f"{option} is {value}, expected 0 (any that is free) to 65535")
+    if not 1 <= adaptation_processes <= 64:
+        raise ValueError(f"--adaptation-processes is {adaptation_processes}, expected 1 to 64")
     named = behaviors(mlagents_behaviors)
     mlagents = None if mlagents_port is None else MlAgents(mlagents_port, named, not mlagents_likeliest)
     settings = Settings(
-        archetypes, store, host, port, http_port, bank_mebibytes << 20, max_calls=max_calls, max_npcs=max_npcs,
+        archetypes, store, host, port, http_port, bank_mebibytes << 20, adaptation_processes,
+        max_calls=max_calls, max_npcs=max_npcs,
         tls=_tls(tls_certificate, tls_key, tls_client_ca), tokens=tokens, insecure=insecure, origins=cors_origins,
         drain_seconds=drain_seconds, grace_seconds=grace_seconds, mlagents=mlagents, otlp_endpoint=otlp_endpoint,
     )  # fmt: skip

@@ -19,7 +19,15 @@ from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_connect, adapt_connect, archetypes_connect, assets_connect, npcs_connect
 from npcmeta_server.limits import BODY_SECONDS
 from npcmeta_server.ports.connect_gate import ConnectGate, as_connect
-from npcmeta_server.ports.surface import Method, Services, as_service_error, methods, not_a_message, unknown_method
+from npcmeta_server.ports.surface import (
+    Method,
+    Services,
+    as_service_error,
+    methods,
+    not_a_message,
+    peer,
+    unknown_method,
+)
 
 APPLICATIONS = {
     "ArchetypeService": archetypes_connect.ArchetypeServiceASGIApplication,
@@ -46,6 +54,7 @@ def application(
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
+            peer.set(f"http:{(scope.get('client') or ('',))[0]}")
             await paths.get(scope["path"], _not_found)(scope, receive, send)
 
     return answer

@@ -30,7 +30,14 @@ MLAGENTS: FileDescriptor = communicator_pb2.DESCRIPTOR
 """The trainer's side of ML-Agents, which has a port of its own."""
 
 peer: ContextVar[str] = ContextVar("peer")
-"""Who calls, as gRPC names them: the same for all calls of one connection."""
+"""Who calls, as gRPC names them: the same for all calls of one connection; over HTTP, for all of one machine."""
+
+
+def caller() -> str:
+    """Who the running task works for: a token, or where there are none, a connection, or a machine over HTTP."""
+    call = current.get()
+    return f"token:{call.token}" if call is not None and call.token else peer.get("")
+
 
 Services = Mapping[str, Any]
 """From the name of a service, for example "ActService", to the object that answers it."""

@@ -12,12 +12,13 @@ import torch
 from npcmeta_server import clips, messages, names
 from npcmeta_server.adapting.jobs import Adapted, Progressed
 from npcmeta_server.adapting.lesson import Lesson
-from npcmeta_server.adapting.process import AdaptationProcess
+from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.clips import Clip
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import adapt_pb2
 from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.ports.surface import caller
 from npcmeta_server.roster import Roster
 from npcmeta_server.services.npcs import checked_request_id
 from npcmeta_server.services.stopping import until
@@ -41,10 +42,10 @@ class Adapt:
     """Answers AdaptService."""
 
     def __init__(
-        self, roster: Roster, store: Store, storage: OwnerThread, process: AdaptationProcess, stopping: asyncio.Event
+        self, roster: Roster, store: Store, storage: OwnerThread, pool: AdaptationPool, stopping: asyncio.Event
     ) -> None:
-        """Adapts in `process`; commits through the roster. Once `stopping` is set, no stream begins."""
-        self._roster, self._store, self._storage, self._process = roster, store, storage, process
+        """Adapts in `pool`; commits through the roster. Once `stopping` is set, no stream begins."""
+        self._roster, self._store, self._storage, self._pool = roster, store, storage, pool
         self._stopping = stopping
 
     async def adapt(
@@ -90,7 +91,7 @@ class Adapt:
             await self._teach(pupil, requests, send)
 
     async def _teach(self, pupil: Pupil, requests: AsyncIterator[adapt_pb2.AdaptRequest], send: Send) -> None:
-        lesson = Lesson(self._process, pupil.hosted, pupil.row, pupil.known, lambda step: send(_progress(step)))
+        lesson = Lesson(self._pool, pupil.hosted, pupil.row, pupil.known, lambda step: send(_progress(step)), caller())
         new: list[Clip] = []
         named: list[names.Part] = []
         try:

@@ -9,10 +9,11 @@ from typing import NamedTuple
 from npcmeta_export.state import state_file
 from npcmeta_server import names
 from npcmeta_server.adapting.jobs import ExportJob
-from npcmeta_server.adapting.process import AdaptationProcess
+from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import assets_pb2
 from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.ports.surface import caller
 from npcmeta_server.roster import Roster, read_state
 from npcmeta_server.store import Store
 
@@ -32,9 +33,9 @@ class Asset(NamedTuple):
 class Assets:
     """Answers AssetService."""
 
-    def __init__(self, roster: Roster, store: Store, storage: OwnerThread, adaptation: AdaptationProcess) -> None:
-        """NPCs are exported in the adaptation process: tracing must not stall a frame."""
-        self._roster, self._store, self._storage, self._adaptation = roster, store, storage, adaptation
+    def __init__(self, roster: Roster, store: Store, storage: OwnerThread, pool: AdaptationPool) -> None:
+        """NPCs are exported in an adaptation process: tracing must not stall a frame."""
+        self._roster, self._store, self._storage, self._pool = roster, store, storage, pool
 
     async def fetch_asset(self, request: assets_pb2.FetchAssetRequest) -> AsyncIterator[assets_pb2.FetchAssetResponse]:
         """The header, then the file in chunks."""
@@ -60,7 +61,7 @@ class Assets:
         if part.id == "state":
             made, file_name = state_file(hosted.archetype, state), f"{row.id}.state.safetensors"
         else:
-            made = await self._adaptation.export(ExportJob(row.archetype, row.id, data))
+            made = await self._pool.export(ExportJob(row.archetype, row.id, data), client=caller())
             file_name = f"{row.id}.ort.onnx"
         return Asset(made, file_name, revision.archetype_revision, revision.number)
 

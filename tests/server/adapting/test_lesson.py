@@ -8,7 +8,7 @@ import pytest
 
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Progressed
 from npcmeta_server.adapting.lesson import Lesson
-from npcmeta_server.adapting.process import Watch
+from npcmeta_server.adapting.queue import Watch
 from npcmeta_server.clips import Clip, join
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.limits import MAX_EXAMPLES
@@ -17,7 +17,7 @@ from tests import toys
 SPEC = toys.spec("discrete")
 
 
-class SlowProcess:
+class SlowPool:
     """Says how many examples it was given, when it may; fails as often as it is told to."""
 
     def __init__(self) -> None:
@@ -26,7 +26,8 @@ class SlowProcess:
         self.failures: list[Exception] = []
         self.running = 0
 
-    async def adapt(self, job: AdaptJob, watch: Watch) -> Adapted:
+    async def adapt(self, job: AdaptJob, watch: Watch, *, client: str) -> Adapted:
+        assert client == "token:game"
         self.jobs.append(job.clip.examples)
         self.running += 1
         try:
@@ -45,86 +46,86 @@ def clip(rows: int) -> Clip:
 
 
 @pytest.fixture
-async def process() -> SlowProcess:
-    return SlowProcess()
+async def pool() -> SlowPool:
+    return SlowPool()
 
 
-def lesson_of(process: SlowProcess, known: list[Clip], told: list[Progressed] | None = None) -> Lesson:
+def lesson_of(pool: SlowPool, known: list[Clip], told: list[Progressed] | None = None) -> Lesson:
     hosted = SimpleNamespace(archetype=SimpleNamespace(name="scout", spec=SPEC))
     npc = SimpleNamespace(id="bob", seed=1)
     watch = (told if told is not None else []).append
-    return Lesson(process, hosted, npc, known, watch)  # type: ignore[arg-type]
+    return Lesson(pool, hosted, npc, known, watch, "token:game")  # type: ignore[arg-type]
 
 
-async def test_what_comes_while_the_inner_loop_runs_is_adapted_to_together(process: SlowProcess) -> None:
+async def test_what_comes_while_the_inner_loop_runs_is_adapted_to_together(pool: SlowPool) -> None:
     told: list[Progressed] = []
-    lesson = lesson_of(process, [clip(2)], told)
+    lesson = lesson_of(pool, [clip(2)], told)
     for rows in (3, 4, 5):
         lesson.show(clip(rows))
         await asyncio.sleep(0)
     assert lesson.examples == 14
-    process.may_go.set()
+    pool.may_go.set()
     await asyncio.sleep(0.01)
-    assert process.jobs == [5, 14]
+    assert pool.jobs == [5, 14]
     assert (await lesson.finish()).examples == 14
     assert [event.examples for event in told] == [5, 14]
     assert (await lesson.finish()).examples == 14
-    assert process.jobs == [5, 14]
+    assert pool.jobs == [5, 14]
 
 
-async def test_a_lesson_without_examples_gives_what_is_known(process: SlowProcess) -> None:
-    process.may_go.set()
-    assert (await lesson_of(process, []).finish()).examples == 0
-    assert (await lesson_of(process, [clip(3)]).finish()).examples == 3
+async def test_a_lesson_without_examples_gives_what_is_known(pool: SlowPool) -> None:
+    pool.may_go.set()
+    assert (await lesson_of(pool, []).finish()).examples == 0
+    assert (await lesson_of(pool, [clip(3)]).finish()).examples == 3
 
 
-async def test_what_comes_at_once_is_adapted_to_at_the_end(process: SlowProcess) -> None:
-    process.may_go.set()
-    lesson = lesson_of(process, [])
+async def test_what_comes_at_once_is_adapted_to_at_the_end(pool: SlowPool) -> None:
+    pool.may_go.set()
+    lesson = lesson_of(pool, [])
     for rows in (1, 2):
         lesson.show(clip(rows), more_at_once=True)
         await asyncio.sleep(0)
-    assert process.jobs == []
+    assert pool.jobs == []
     assert (await lesson.finish()).examples == 3
 
 
-async def test_a_failure_on_the_way_is_tried_again_and_one_at_the_end_is_told(process: SlowProcess) -> None:
-    process.may_go.set()
-    process.failures = [ServiceError("ADAPTATION_FAILED", "the process stopped")]
-    lesson = lesson_of(process, [])
+async def test_a_failure_on_the_way_is_tried_again_and_one_at_the_end_is_told(pool: SlowPool) -> None:
+    pool.may_go.set()
+    pool.failures = [ServiceError("ADAPTATION_FAILED", "the process stopped")]
+    lesson = lesson_of(pool, [])
     lesson.show(clip(2))
     await asyncio.sleep(0)
     assert (await lesson.finish()).examples == 2
-    assert process.jobs == [2, 2]
-    process.failures = [ServiceError("ADAPTATION_DIVERGED", "left the finite numbers")] * 2
+    assert pool.jobs == [2, 2]
+    pool.failures = [ServiceError("ADAPTATION_DIVERGED", "left the finite numbers")] * 2
     lesson.show(clip(1))
     with pytest.raises(ServiceError, match="finite numbers"):
         await lesson.finish()
     assert (await lesson.finish()).examples == 3
 
 
-async def test_a_fault_of_ours_is_not_swallowed(process: SlowProcess) -> None:
-    process.may_go.set()
-    process.failures = [MemoryError()]
-    lesson = lesson_of(process, [])
+async def test_a_fault_of_ours_is_not_swallowed(pool: SlowPool) -> None:
+    pool.may_go.set()
+    pool.failures = [MemoryError()]
+    lesson = lesson_of(pool, [])
     lesson.show(clip(2))
     with pytest.raises(MemoryError):
         await lesson.finish()
 
 
-async def test_a_lesson_that_is_discarded_stops_its_job_and_needs_no_reader(process: SlowProcess) -> None:
-    lesson = lesson_of(process, [])
+async def test_a_lesson_that_is_discarded_stops_its_job_and_needs_no_reader(pool: SlowPool) -> None:
+    lesson = lesson_of(pool, [])
     await lesson.discard()
     lesson.show(clip(2))
     await asyncio.sleep(0)
-    assert process.running == 1
+    assert pool.running == 1
     await lesson.discard()
-    assert process.running == 0
+    assert pool.running == 0
 
 
-async def test_more_than_an_npc_may_have_is_refused_and_what_was_shown_before_stays(process: SlowProcess) -> None:
-    process.may_go.set()
-    lesson = lesson_of(process, [clip(MAX_EXAMPLES - 1)])
+async def test_more_than_an_npc_may_have_is_refused_and_what_was_shown_before_stays(pool: SlowPool) -> None:
+    pool.may_go.set()
+    lesson = lesson_of(pool, [clip(MAX_EXAMPLES - 1)])
     with pytest.raises(ServiceError) as caught:
         lesson.show(clip(2))
     assert caught.value.reason == "TOO_MANY"

@@ -1,8 +1,7 @@
-"""The adaptation process: batches, padding, progress, divergence, and what happens when it dies."""
+"""Inner loops in the adaptation process: batches, padding, progress, divergence, cancelling."""
 
-import asyncio
-import os
-import signal
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npcmeta.archetype import Archetype, begin_npc, build_learner, npc_from_bytes, save_archetype
-from npcmeta_export.runtime import load_session
+from npcmeta.archetype import Archetype, begin_npc, build_learner, npc_from_bytes
 from npcmeta_server.adapting import worker
-from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, ExportJob, Failed, Progressed
-from npcmeta_server.adapting.process import AdaptationProcess
-from npcmeta_server.adapting.worker import Numbered
+from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Dropped, ExportJob, Failed, Numbered, Progressed
 from npcmeta_server.clips import Clip, read
-from npcmeta_server.errors import ServiceError
 from tests import toys
 from tests.server import client
 from tests.server.conftest import ARCHETYPES, save
@@ -37,11 +32,34 @@ def jobs(*rows: int, archetype: str = "scout") -> list[Numbered]:
     return [Numbered(i, AdaptJob(archetype, f"npc-{i}", i, clip(count, i))) for i, count in enumerate(rows)]
 
 
+class Told:
+    """Keeps what it is told; wants its jobs until it was asked as often as it may be."""
+
+    def __init__(self, patience: int = 100) -> None:
+        self.answers: defaultdict[int, list[Answer]] = defaultdict(list)
+        self.patience = patience
+
+    def tell(self, number: int, answer: Answer) -> None:
+        self.answers[number].append(answer)
+
+    def wanted(self, numbers: Iterable[int]) -> bool:
+        self.patience -= 1
+        return self.patience >= 0
+
+
+def all_batches(waiting: list[Numbered]) -> list[list[Numbered]]:
+    waiting = list(waiting)
+    batches = []
+    while waiting:
+        batches.append(worker.take_batch(waiting))
+    return batches
+
+
 def run(archetype: Archetype, batch: list[Numbered]) -> dict[int, list[Answer]]:
-    told: dict[int, list[Answer]] = {entry.number: [] for entry in batch}
+    listener = Told()
     adapting = {entry.number: entry.job for entry in batch if isinstance(entry.job, AdaptJob)}
-    worker.adapt(archetype, adapting, lambda number, answer: told[number].append(answer))
-    return told
+    worker.adapt(archetype, adapting, listener)
+    return listener.answers
 
 
 def test_a_batch_gives_each_npc_what_it_gets_alone(scout: Archetype) -> None:
@@ -133,13 +151,13 @@ def test_a_learner_that_can_says_how_well_it_knows_an_npc_and_how_many_more_exam
 
 def test_batches_join_the_same_archetype_within_bounds_and_lose_nobody() -> None:
     waiting = [*jobs(5, 5), *jobs(5, archetype="guard"), Numbered(9, ExportJob("scout", "x", b"")), *jobs(9)]
-    batches = [[entry.number for entry in batch] for batch in worker.batches(waiting)]
+    batches = [[entry.number for entry in batch] for batch in all_batches(waiting)]
     assert batches == [[0, 1, 0], [0], [9]]
-    many = list(worker.batches(jobs(*[10] * (worker.MAX_TASKS + 3))))
+    many = all_batches(jobs(*[10] * (worker.MAX_TASKS + 3)))
     assert [len(batch) for batch in many] == [worker.MAX_TASKS, 3]
     long = clip(10)._replace(weights=np.ones(worker.MAX_PADDED_EXAMPLES // 2, np.float32))
     bulky = [Numbered(i, AdaptJob("scout", "x", 0, long)) for i in range(3)]
-    assert [len(batch) for batch in worker.batches(bulky)] == [2, 1]
+    assert [len(batch) for batch in all_batches(bulky)] == [2, 1]
 
 
 LENGTHS = st.sampled_from([0, 1, 10, 700, 5_000, worker.MAX_PADDED_EXAMPLES])
@@ -156,7 +174,7 @@ def test_whatever_waits_is_done_once_in_order_and_within_bounds(wanted: list[tup
         else Numbered(i, AdaptJob(what, "x", 0, empty._replace(weights=np.ones(length, np.float32))))
         for i, (what, length) in enumerate(wanted)
     ]
-    batches = list(worker.batches(waiting))
+    batches = all_batches(waiting)
     assert sorted(entry.number for batch in batches for entry in batch) == list(range(len(waiting)))
     assert [batch[0].number for batch in batches] == sorted(batch[0].number for batch in batches)
     for batch in batches:
@@ -174,30 +192,10 @@ def test_a_state_that_is_not_finite_is_refused(scout: Archetype) -> None:
     assert answer.reason == "ADAPTATION_DIVERGED"
 
 
-async def test_a_process_that_is_killed_fails_its_jobs_and_is_started_again(scout: Archetype, tmp_path: Path) -> None:
-    save_archetype(scout, tmp_path / "scout.safetensors")
-    process = AdaptationProcess({"scout": (tmp_path / "scout.safetensors").read_bytes()})
-    try:
-        watched: list[Progressed] = []
-        job = AdaptJob("scout", "bob", 1, clip(20))
-        adapted = await process.adapt(job, watched.append)
-        assert [event.step for event in watched] == [0, 1, 2, 3, 4, 5]
-        under_way = [asyncio.create_task(process.adapt(job)) for _ in range(50)]
-        await asyncio.sleep(0)
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        ends = await asyncio.gather(*under_way, return_exceptions=True)
-        failed = [end for end in ends if isinstance(end, ServiceError)]
-        assert failed
-        assert {error.reason for error in failed} == {"ADAPTATION_FAILED"}
-        assert len(failed) + sum(isinstance(end, Adapted) for end in ends) == 50
-        while process.pid is not None:
-            await asyncio.sleep(0.01)
-        assert (await process.adapt(job)).data == adapted.data
-        model = await process.export(ExportJob("scout", "bob", adapted.data))
-        assert load_session(model).get_inputs()[0].name == "observation"
-        with pytest.raises(ServiceError) as caught:
-            await process.export(ExportJob("scout", "bob", b"garbage"))
-        assert caught.value.reason == "INTERNAL"
-    finally:
-        process.close()
+def test_an_inner_loop_that_nobody_wants_any_more_ends_behind_its_step(scout: Archetype) -> None:
+    listener = Told(patience=2)
+    worker.adapt(scout, {7: AdaptJob("scout", "bob", 1, clip(20)), 8: AdaptJob("scout", "eve", 1, clip(5))}, listener)
+    for number in (7, 8):
+        *steps, end = listener.answers[number]
+        assert [step.step for step in steps if isinstance(step, Progressed)] == [0, 1, 2]
+        assert end == Dropped()
