@@ -95,6 +95,33 @@ async def test_loading_and_committing_at_the_same_time_never_leaves_an_old_state
             assert await revisions(roster, *(await load)) == [number + 1]
 
 
+async def test_rolling_back_while_others_load_lets_nobody_act_with_what_was_left(
+    house: tuple[Roster, Store, OwnerThread], offered: Catalog
+) -> None:
+    roster, *kept = house
+    state = begin_npc(offered.hosted["guard"].archetype, "bob").state
+    await roster.commit(await wanted(*kept, offered, "bob"), ANY, state)
+    for number in (1, 2) * 10:
+        change = asyncio.create_task(roster.roll_back("bob", number, "", ANY))
+        load = asyncio.create_task(acquired(roster, "bob"))
+        assert (await change).revision == number
+        assert await revisions(roster, *(await load)) == [number]
+
+
+async def test_a_revision_that_cannot_act_here_is_not_rolled_back_to(
+    house: tuple[Roster, Store, OwnerThread], offered: Catalog
+) -> None:
+    roster, store, storage = house
+    old = (await wanted(store, storage, offered, "bob"))._replace(archetype_revision="f" * 64)
+    await storage.run(store.commit, old, ANY)
+    await roster.roll_back("bob", 1, "", ANY)
+    with pytest.raises(ServiceError, match="loaded is") as caught:
+        await roster.roll_back("bob", 2, "", ANY)
+    assert caught.value.reason == "REVISION_UNAVAILABLE"
+    assert (await storage.run(store.npc, "bob")).revision == 1
+    assert await revisions(roster, *(await acquired(roster, "bob"))) == [1]
+
+
 async def test_who_gives_up_while_waiting_leaks_no_row(house: tuple[Roster, Store, OwnerThread]) -> None:
     roster, _, _ = house
     for ticks in range(8):

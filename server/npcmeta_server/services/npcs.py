@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
-import time
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -16,11 +14,11 @@ from npcmeta_server import clips, messages, names
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
-from npcmeta_server.limits import MAX_DISPLAY_NAME, MAX_REQUEST_ID, MAX_SEED
+from npcmeta_server.limits import MAX_REQUEST_ID
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.roster import Roster
-from npcmeta_server.services import paging
-from npcmeta_server.store import NpcFilter, NpcRow, RequestKey, Store, new_etag
+from npcmeta_server.services import copying, paging
+from npcmeta_server.store import NpcFilter, NpcRow, RequestKey, Store
 
 LAST_REVISION = 1 << 62
 
@@ -36,9 +34,14 @@ class Npcs:
         """Makes an NPC; it can act at once."""
         hosted = self._roster.hosted(names.archetype_id(request.npc.archetype))
         key = request_key("CreateNpc", request)
-        row = _new_row(request, hosted)
+        row = copying.new_row(request.npc_id, request.npc, hosted.archetype.name)
         stored, _ = await self._storage.run(lambda: self._create(row, hosted, key))
         return messages.npc(stored)
+
+    async def clone_npc(self, request: npcs_pb2.CloneNpcRequest) -> resources_pb2.Npc:
+        """Makes an NPC that begins as another one is."""
+        key = request_key("CloneNpc", request)
+        return messages.npc(await self._storage.run(copying.clone, self._roster, self._store, request, key))
 
     async def get_npc(self, request: npcs_pb2.GetNpcRequest) -> resources_pb2.Npc:
         """One NPC."""
@@ -57,7 +60,7 @@ class Npcs:
         """Changes what people call an NPC, which is all that can be changed by saying so."""
         npc, key = names.npc_id(request.npc.name), request_key("UpdateNpc", request)
         _check_mask(request.update_mask)
-        display_name = _checked_text(request.npc.display_name, "display_name")
+        display_name = copying.checked_text(request.npc.display_name, "display_name")
         with self._roster.alone(npc):
             return messages.npc(await self._storage.run(self._store.rename_npc, npc, display_name, request.etag, key))
 
@@ -147,27 +150,6 @@ def checked_request_id(method: str, request_id: str) -> str:
     return f"{method}:{request_id}" if request_id else ""
 
 
-def _new_row(request: npcs_pb2.CreateNpcRequest, hosted: Hosted) -> NpcRow:
-    wanted, now = request.npc, time.time()
-    display_name = _checked_text(wanted.display_name, "display_name")
-    if wanted.seed > MAX_SEED:
-        raise ServiceError("INVALID_ARGUMENT", f"seed is {wanted.seed}, expected at most {MAX_SEED}", field="seed")
-    npc = names.checked_id(request.npc_id, "npc_id") if request.npc_id else secrets.token_hex(8)
-    seed = wanted.seed or 1 + secrets.randbelow(MAX_SEED)
-    return NpcRow(npc, hosted.archetype.name, display_name, seed, 1, 0, now, now, new_etag())
-
-
-def _checked_text(text: str, field: str) -> str:
-    """A text of as many characters as a display_name may have; no database takes NUL."""
-    if len(text) > MAX_DISPLAY_NAME or "\0" in text:
-        raise ServiceError(
-            "INVALID_ARGUMENT",
-            f"{field} has {len(text)} characters, expected at most {MAX_DISPLAY_NAME}, and none of them NUL",
-            field=field,
-        )
-    return text
-
-
 def _check_mask(mask: FieldMask) -> None:
     unknown = [path for path in mask.paths if path not in ("display_name", "*")]
     if unknown:
@@ -184,4 +166,4 @@ def _filter(request: npcs_pb2.ListNpcsRequest) -> NpcFilter:
             "INVALID_ARGUMENT", f"min_examples is {request.min_examples}, expected 0 or more", field="min_examples"
         )
     archetype = names.archetype_id(request.archetype) if request.archetype else ""
-    return NpcFilter(archetype, _checked_text(request.text, "text"), request.min_examples)
+    return NpcFilter(archetype, copying.checked_text(request.text, "text"), request.min_examples)

@@ -12,6 +12,7 @@ from npcmeta_server.store.rows import (
     NpcRow,
     RequestKey,
     RevisionRow,
+    Snapshot,
 )
 from npcmeta_server.store.sql import Store
 
@@ -23,6 +24,7 @@ __all__ = [
     "NpcRow",
     "RequestKey",
     "RevisionRow",
+    "Snapshot",
     "Store",
     "StoreError",
     "new_etag",

@@ -44,13 +44,20 @@ def created(connection: Connection, request: RequestKey) -> NpcRow | None:
     return None if before is None else same_life(find(connection, before["npc"]), before)
 
 
-def create(connection: Connection, npc: NpcRow, archetype_revision: str, state: bytes, request: RequestKey) -> None:
-    """Writes a new NPC with its unadapted state as revision 1, or NPC_EXISTS."""
+def create(
+    connection: Connection,
+    npc: NpcRow,
+    archetype_revision: str,
+    state: bytes,
+    request: RequestKey,
+    support_nll: float = 0.0,
+) -> None:
+    """Writes a new NPC with its state as revision 1, or NPC_EXISTS."""
     if connection.execute(select(schema.npcs.c.id).where(schema.npcs.c.id == npc.id)).first():
         raise ServiceError("NPC_EXISTS", f"npcs/{npc.id} exists; choose another npc_id", npc=npc.id)
     connection.execute(insert(schema.npcs).values(**npc._asdict() | {"seed": str(npc.seed)}))
     first = {"npc": npc.id, "number": 1, "archetype": npc.archetype, "archetype_revision": archetype_revision}
-    first |= {"examples": 0, "support_nll": 0.0, "create_time": npc.create_time, "state": state}
+    first |= {"examples": npc.examples, "support_nll": support_nll, "create_time": npc.create_time, "state": state}
     connection.execute(insert(schema.revisions).values(**first))
     remember(connection, request, {"npc": npc.id, "create_time": npc.create_time})
 

@@ -40,6 +40,15 @@ class RevisionRow(NamedTuple):
     create_time: float
 
 
+class Snapshot(NamedTuple):
+    """All that an NPC is by now."""
+
+    npc: NpcRow
+    revision: RevisionRow  # that acts
+    state: bytes
+    clips: tuple[tuple[bytes, int], ...]  # that it was adapted from, oldest first: data and number of examples
+
+
 class RequestKey(NamedTuple):
     """A client's id for a request that it may send again, and a digest of what the request says."""
 

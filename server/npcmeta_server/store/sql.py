@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.limits import MAX_NPCS
-from npcmeta_server.store import demonstrations, npcs, revisions, schema
+from npcmeta_server.store import copies, demonstrations, npcs, revisions, schema
 from npcmeta_server.store.engine import StoreError, open_engine, prepare
 from npcmeta_server.store.rows import (
     ONCE,
@@ -20,6 +20,7 @@ from npcmeta_server.store.rows import (
     NpcRow,
     RequestKey,
     RevisionRow,
+    Snapshot,
 )
 
 
@@ -59,16 +60,33 @@ class Store:
         self._engine.dispose()
 
     def create_npc(
-        self, npc: NpcRow, archetype_revision: str, state: bytes, request: RequestKey
+        self,
+        npc: NpcRow,
+        archetype_revision: str,
+        state: bytes,
+        request: RequestKey,
+        support_nll: float = 0.0,
+        clips: Sequence[tuple[bytes, int]] = (),
     ) -> tuple[NpcRow, bool]:
-        """Stores a new NPC with its unadapted state as revision 1; returns it, and whether it is new."""
+        """Stores a new NPC with its state as revision 1 and the clips behind that; returns it, and whether it is new."""
         with self._transaction() as connection:
             if (before := npcs.created(connection, request)) is not None:
                 return before, False
-            npcs.create(connection, npc, archetype_revision, state, request)
+            npcs.create(connection, npc, archetype_revision, state, request, support_nll)
+            copies.write_sources(connection, npc.id, clips)
             self._check_room()
         self._num_npcs += 1
         return npc, True
+
+    def created(self, request: RequestKey) -> NpcRow | None:
+        """The NPC that the first try of this request made."""
+        with self._transaction() as connection:
+            return npcs.created(connection, request)
+
+    def snapshot(self, npc: str) -> Snapshot:
+        """All that an NPC is, as of one moment."""
+        with self._transaction() as connection:
+            return copies.snapshot(connection, npc)
 
     def npc(self, npc: str) -> NpcRow:
         """An NPC, or NPC_NOT_FOUND."""

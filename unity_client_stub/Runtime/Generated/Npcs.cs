@@ -10,6 +10,11 @@ namespace Npcmeta.V1
     {
         /// <summary><c>/npcmeta.v1.NpcService/CreateNpc</c></summary>
         public const string CreateNpc = "/npcmeta.v1.NpcService/CreateNpc";
+        /// <summary>
+        /// Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
+        /// demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        /// </summary>
+        public const string CloneNpc = "/npcmeta.v1.NpcService/CloneNpc";
         /// <summary><c>/npcmeta.v1.NpcService/GetNpc</c></summary>
         public const string GetNpc = "/npcmeta.v1.NpcService/GetNpc";
         /// <summary><c>/npcmeta.v1.NpcService/ListNpcs</c></summary>
@@ -85,6 +90,77 @@ namespace Npcmeta.V1
                         Npc = reader.ReadMessage(Npc ?? new Npc());
                         break;
                     case 26:
+                        RequestId = reader.ReadString();
+                        break;
+                    default:
+                        reader.Skip(tag);
+                        break;
+                }
+            }
+        }
+    }
+
+    /// <summary><c>npcmeta.v1.CloneNpcRequest</c>, as it is on the wire.</summary>
+    public sealed class CloneNpcRequest : IMessage
+    {
+        /// <summary>npcs/{npc}: who is cloned.</summary>
+        public string Source { get; set; } = "";
+
+        /// <summary>As in CreateNpcRequest.</summary>
+        public string NpcId { get; set; } = "";
+
+        /// <summary>
+        /// <c>display_name</c> and <c>seed</c> of the clone; what is left out is the source's. With a seed of its own a clone draws other
+        /// actions, and other numbers for its state when it is adapted next. The archetype is the source's, and need not be said.
+        /// </summary>
+        public Npc Npc { get; set; }
+
+        /// <summary>A retry with the same id and content returns the NPC that the first try made.</summary>
+        public string RequestId { get; set; } = "";
+
+        /// <inheritdoc/>
+        public void WriteTo(WireWriter writer)
+        {
+            if (!string.IsNullOrEmpty(Source))
+            {
+                writer.WriteTag(1, 2);
+                writer.WriteString(Source);
+            }
+            if (!string.IsNullOrEmpty(NpcId))
+            {
+                writer.WriteTag(2, 2);
+                writer.WriteString(NpcId);
+            }
+            if (Npc != null)
+            {
+                writer.WriteTag(3, 2);
+                writer.WriteMessage(Npc);
+            }
+            if (!string.IsNullOrEmpty(RequestId))
+            {
+                writer.WriteTag(4, 2);
+                writer.WriteString(RequestId);
+            }
+        }
+
+        /// <inheritdoc/>
+        public void MergeFrom(WireReader reader)
+        {
+            uint tag;
+            while ((tag = reader.ReadTag()) != 0)
+            {
+                switch (tag)
+                {
+                    case 10:
+                        Source = reader.ReadString();
+                        break;
+                    case 18:
+                        NpcId = reader.ReadString();
+                        break;
+                    case 26:
+                        Npc = reader.ReadMessage(Npc ?? new Npc());
+                        break;
+                    case 34:
                         RequestId = reader.ReadString();
                         break;
                     default:

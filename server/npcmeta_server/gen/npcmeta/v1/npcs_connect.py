@@ -23,7 +23,7 @@ from google.protobuf.empty_pb2 import Empty
 from .resources_pb2 import Demonstration, Npc, Revision
 from pyqwest import Client, SyncClient
 
-from .npcs_pb2 import CreateDemonstrationRequest, CreateNpcRequest, DeleteDemonstrationRequest, DeleteNpcRequest, GetNpcRequest, GetRevisionRequest, ListDemonstrationsRequest, ListDemonstrationsResponse, ListNpcsRequest, ListNpcsResponse, ListRevisionsRequest, ListRevisionsResponse, RollbackNpcRequest, UpdateNpcRequest
+from .npcs_pb2 import CloneNpcRequest, CreateDemonstrationRequest, CreateNpcRequest, DeleteDemonstrationRequest, DeleteNpcRequest, GetNpcRequest, GetRevisionRequest, ListDemonstrationsRequest, ListDemonstrationsResponse, ListNpcsRequest, ListNpcsResponse, ListRevisionsRequest, ListRevisionsResponse, RollbackNpcRequest, UpdateNpcRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -44,6 +44,13 @@ class NpcService(Protocol):
     NPCs, their demonstrations and their revisions. What was acknowledged is on disk.
     """
     async def create_npc(self, request: CreateNpcRequest, ctx: RequestContext[CreateNpcRequest, Npc], /) -> Npc:
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def clone_npc(self, request: CloneNpcRequest, ctx: RequestContext[CloneNpcRequest, Npc], /) -> Npc:
+        """
+        Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
+        demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def get_npc(self, request: GetNpcRequest, ctx: RequestContext[GetNpcRequest, Npc], /) -> Npc:
@@ -111,6 +118,17 @@ class NpcServiceASGIApplication(ConnectASGIApplication[NpcService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.create_npc,
+                ),
+                "/npcmeta.v1.NpcService/CloneNpc": Endpoint.unary(
+                    method=MethodInfo(
+                        name="CloneNpc",
+                        service_name="npcmeta.v1.NpcService",
+                        input=CloneNpcRequest,
+                        output=Npc,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.clone_npc,
                 ),
                 "/npcmeta.v1.NpcService/GetNpc": Endpoint.unary(
                     method=MethodInfo(
@@ -276,6 +294,30 @@ class NpcServiceClient(ConnectClient):
                 name="CreateNpc",
                 service_name="npcmeta.v1.NpcService",
                 input=CreateNpcRequest,
+                output=Npc,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def clone_npc(
+        self,
+        request: CloneNpcRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Npc:
+        """
+        Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
+        demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="CloneNpc",
+                service_name="npcmeta.v1.NpcService",
+                input=CloneNpcRequest,
                 output=Npc,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
@@ -502,6 +544,13 @@ class NpcServiceSync(Protocol):
     def create_npc(self, request: CreateNpcRequest, ctx: RequestContext[CreateNpcRequest, Npc], /) -> Npc:
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
+    def clone_npc(self, request: CloneNpcRequest, ctx: RequestContext[CloneNpcRequest, Npc], /) -> Npc:
+        """
+        Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
+        demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
     def get_npc(self, request: GetNpcRequest, ctx: RequestContext[GetNpcRequest, Npc], /) -> Npc:
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -565,6 +614,17 @@ class NpcServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.create_npc,
+                ),
+                "/npcmeta.v1.NpcService/CloneNpc": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="CloneNpc",
+                        service_name="npcmeta.v1.NpcService",
+                        input=CloneNpcRequest,
+                        output=Npc,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.clone_npc,
                 ),
                 "/npcmeta.v1.NpcService/GetNpc": EndpointSync.unary(
                     method=MethodInfo(
@@ -730,6 +790,30 @@ class NpcServiceClientSync(ConnectClientSync):
                 name="CreateNpc",
                 service_name="npcmeta.v1.NpcService",
                 input=CreateNpcRequest,
+                output=Npc,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def clone_npc(
+        self,
+        request: CloneNpcRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Npc:
+        """
+        Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
+        demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="CloneNpc",
+                service_name="npcmeta.v1.NpcService",
+                input=CloneNpcRequest,
                 output=Npc,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,

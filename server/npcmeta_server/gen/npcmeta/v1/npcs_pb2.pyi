@@ -20,6 +20,18 @@ class CreateNpcRequest(_message.Message):
     request_id: str
     def __init__(self, npc_id: _Optional[str] = ..., npc: _Optional[_Union[_resources_pb2.Npc, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
+class CloneNpcRequest(_message.Message):
+    __slots__ = ("source", "npc_id", "npc", "request_id")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    NPC_ID_FIELD_NUMBER: _ClassVar[int]
+    NPC_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    npc_id: str
+    npc: _resources_pb2.Npc
+    request_id: str
+    def __init__(self, source: _Optional[str] = ..., npc_id: _Optional[str] = ..., npc: _Optional[_Union[_resources_pb2.Npc, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
 class GetNpcRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -42,6 +42,11 @@ class NpcServiceStub:
                 request_serializer=npcmeta_dot_v1_dot_npcs__pb2.CreateNpcRequest.SerializeToString,
                 response_deserializer=npcmeta_dot_v1_dot_resources__pb2.Npc.FromString,
                 _registered_method=True)
+        self.CloneNpc = channel.unary_unary(
+                '/npcmeta.v1.NpcService/CloneNpc',
+                request_serializer=npcmeta_dot_v1_dot_npcs__pb2.CloneNpcRequest.SerializeToString,
+                response_deserializer=npcmeta_dot_v1_dot_resources__pb2.Npc.FromString,
+                _registered_method=True)
         self.GetNpc = channel.unary_unary(
                 '/npcmeta.v1.NpcService/GetNpc',
                 request_serializer=npcmeta_dot_v1_dot_npcs__pb2.GetNpcRequest.SerializeToString,
@@ -100,6 +105,14 @@ class NpcServiceServicer:
 
     def CreateNpc(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloneNpc(self, request, context):
+        """Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
+        demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -175,6 +188,11 @@ def add_NpcServiceServicer_to_server(servicer, server):
             'CreateNpc': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateNpc,
                     request_deserializer=npcmeta_dot_v1_dot_npcs__pb2.CreateNpcRequest.FromString,
+                    response_serializer=npcmeta_dot_v1_dot_resources__pb2.Npc.SerializeToString,
+            ),
+            'CloneNpc': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloneNpc,
+                    request_deserializer=npcmeta_dot_v1_dot_npcs__pb2.CloneNpcRequest.FromString,
                     response_serializer=npcmeta_dot_v1_dot_resources__pb2.Npc.SerializeToString,
             ),
             'GetNpc': grpc.unary_unary_rpc_method_handler(
@@ -255,6 +273,33 @@ class NpcService:
             target,
             '/npcmeta.v1.NpcService/CreateNpc',
             npcmeta_dot_v1_dot_npcs__pb2.CreateNpcRequest.SerializeToString,
+            npcmeta_dot_v1_dot_resources__pb2.Npc.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloneNpc(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/npcmeta.v1.NpcService/CloneNpc',
+            npcmeta_dot_v1_dot_npcs__pb2.CloneNpcRequest.SerializeToString,
             npcmeta_dot_v1_dot_resources__pb2.Npc.FromString,
             options,
             channel_credentials,

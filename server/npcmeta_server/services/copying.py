@@ -1,0 +1,60 @@
+"""NPCs made of other NPCs: what is done on the store's thread."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from npcmeta.archetype import Npc, npc_to_bytes
+from npcmeta_server import names
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
+from npcmeta_server.limits import MAX_DISPLAY_NAME, MAX_SEED
+from npcmeta_server.roster import Roster, read_state
+from npcmeta_server.store import NpcRow, RequestKey, Store, new_etag
+
+
+def clone(roster: Roster, store: Store, request: npcs_pb2.CloneNpcRequest, key: RequestKey) -> NpcRow:
+    """Makes an NPC with the state and the clips of another one, or finds the one that the first try made."""
+    if (before := store.created(key)) is not None:
+        return before
+    source = store.snapshot(names.npc_id(request.source))
+    archetype = source.npc.archetype
+    if request.npc.archetype and names.archetype_id(request.npc.archetype) != archetype:
+        raise ServiceError(
+            "WRONG_ARCHETYPE",
+            f"npcs/{source.npc.id} belongs to archetypes/{archetype}, and so does its clone; the request says "
+            f"{request.npc.archetype}",
+            archetype=archetype,
+        )
+    state = read_state(roster.hosted(archetype), source.npc.id, source.revision, source.state)
+    row = new_row(request.npc_id, request.npc, archetype, source.npc)
+    npc = Npc(row.id, archetype, source.revision.archetype_revision, row.examples, row.seed, state)
+    stored, _ = store.create_npc(
+        row, npc.archetype_revision, npc_to_bytes(npc), key, source.revision.support_nll, source.clips
+    )
+    return stored
+
+
+def new_row(npc_id: str, wanted: resources_pb2.Npc, archetype: str, like: NpcRow | None = None) -> NpcRow:
+    """An NPC as a client wants it, made now; where it says nothing, `like` another one."""
+    display_name, now = checked_text(wanted.display_name, "display_name"), time.time()
+    if wanted.seed > MAX_SEED:
+        raise ServiceError("INVALID_ARGUMENT", f"seed is {wanted.seed}, expected at most {MAX_SEED}", field="seed")
+    npc = names.checked_id(npc_id, "npc_id") if npc_id else secrets.token_hex(8)
+    if like is not None:
+        display_name, seed, examples = display_name or like.display_name, wanted.seed or like.seed, like.examples
+    else:
+        seed, examples = wanted.seed or 1 + secrets.randbelow(MAX_SEED), 0
+    return NpcRow(npc, archetype, display_name, seed, 1, examples, now, now, new_etag())
+
+
+def checked_text(text: str, field: str) -> str:
+    """A text of as many characters as a display_name may have; no database takes NUL."""
+    if len(text) > MAX_DISPLAY_NAME or "\0" in text:
+        raise ServiceError(
+            "INVALID_ARGUMENT",
+            f"{field} has {len(text)} characters, expected at most {MAX_DISPLAY_NAME}, and none of them NUL",
+            field=field,
+        )
+    return text
