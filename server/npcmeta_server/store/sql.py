@@ -68,7 +68,7 @@ class Store:
         support_nll: float = 0.0,
         clips: Sequence[tuple[bytes, int]] = (),
     ) -> tuple[NpcRow, bool]:
-        """Stores a new NPC with its state as revision 1 and the clips behind that; returns it, and whether it is new."""
+        """Stores a new NPC with its state as revision 1 and the clips behind it; returns it, and whether it is new."""
         with self._transaction() as connection:
             if (before := npcs.created(connection, request)) is not None:
                 return before, False
