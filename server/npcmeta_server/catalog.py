@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from npcmeta.archetype import (
@@ -41,6 +42,9 @@ class Catalog(NamedTuple):
 
     hosted: dict[str, Hosted]
     problems: tuple[str, ...]
+    beside: Mapping[str, Sequence[Hosted]] = MappingProxyType(
+        {}
+    )  # other revisions of the same archetypes, which NPCs still act with
 
 
 def load(folder: Path) -> Catalog:
@@ -67,6 +71,12 @@ def load(folder: Path) -> Catalog:
     if not found:
         raise ValueError("; ".join([f"{folder} holds no archetype that can be served", *problems]))
     return Catalog(found, tuple(problems))
+
+
+def files(catalog: Catalog) -> dict[str, bytes]:
+    """The files of all revisions, by revision."""
+    found = [*catalog.hosted.values(), *(each for others in catalog.beside.values() for each in others)]
+    return {hosted.archetype.revision: hosted.data for hosted in found}
 
 
 def archetype_files(folder: Path) -> Iterator[Path]:

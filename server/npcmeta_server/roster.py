@@ -5,37 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-from npcmeta.archetype import ArchetypeFileError, npc_from_bytes
 from npcmeta.types import Params
 from npcmeta_server import metrics
-from npcmeta_server.acting.batcher import Batcher
-from npcmeta_server.acting.policy import Decisions, Frame, Policy
-from npcmeta_server.acting.state_bank import StateBank
+from npcmeta_server.acting.policy import Decisions, Frame
+from npcmeta_server.acting.troupe import Troupe
 from npcmeta_server.catalog import Catalog, Hosted
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.seating import Acting, Resident, resident, seat
 from npcmeta_server.store import ONCE, CommitRequest, NpcRow, RequestKey, RevisionRow, Store
 
 AT_A_TIME = 256
 """NPCs that are read from the store in one turn: a cast of thousands must not keep commits waiting."""
-
-
-class Acting(NamedTuple):
-    """An NPC that may act until it is released."""
-
-    npc: str
-    row: int
-    seed: int
-
-
-class Resident(NamedTuple):
-    """What the bank needs to know of an NPC."""
-
-    npc: NpcRow
-    revision: RevisionRow
-    state: Params
 
 
 class Roster:
@@ -44,33 +26,32 @@ class Roster:
     def __init__(self, catalog: Catalog, store: Store, storage: OwnerThread, bank_bytes: int) -> None:
         """Makes a bank of at most `bank_bytes` for each archetype; `storage` is the thread that owns the store."""
         self._store, self._storage = store, storage
-        self._thread = OwnerThread("acting")
-        self._policies = {name: Policy(hosted, bank_bytes) for name, hosted in catalog.hosted.items()}
-        self._batchers = {name: Batcher(policy, self._thread) for name, policy in self._policies.items()}
+        self._troupe = Troupe(catalog, bank_bytes)
+        self.repertoire = self._troupe.repertoire
         self._turn = asyncio.Lock()
         self._busy: set[str] = set()
         self.streams = 0
         """How many streams may ask for frames."""
 
     def hosted(self, archetype: str) -> Hosted:
-        """An archetype, or ARCHETYPE_NOT_FOUND."""
-        policy = self._policies.get(archetype)
-        if policy is None:
-            offered = ", ".join(sorted(self._policies)[:20])
-            raise ServiceError(
-                "ARCHETYPE_NOT_FOUND",
-                f"there is no archetypes/{archetype}; offered are: {offered}",
-                archetype=archetype,
-            )
-        return policy.hosted
+        """The current revision of an archetype, or ARCHETYPE_NOT_FOUND."""
+        return self.repertoire.current(archetype)
 
-    def num_resident(self, archetype: str) -> int:
-        """How many NPCs of an archetype are in memory, or were a moment ago."""
-        return len(self._policies[archetype].bank)
+    async def host(self, hosted: Hosted) -> None:
+        """Lets a further archetype revision act beside those that do; done to the end even if whoever asked is gone.
+
+        Raises:
+            ValueError: If the machine cannot promise the memory for its states.
+        """
+        await asyncio.shield(self._troupe.add(hosted))
+
+    async def unhost(self, archetype: str, revision: str) -> bool:
+        """Lets an archetype revision act no more, unless one of its NPCs is in a cast; says whether it did."""
+        return await asyncio.shield(self._unhost(archetype, revision))
 
     async def act(self, archetype: str, frame: Frame, *, alone: bool = False) -> Decisions:
         """Decides for NPCs that were acquired; `alone` says that the stream asks for nothing else in this tick."""
-        return await self._batchers[archetype].act(frame, alone=alone and self.streams == 1)
+        return await self._troupe.act(archetype, frame, alone=alone and self.streams == 1)
 
     async def acquire(self, archetype: str, npcs: Sequence[str]) -> list[Acting | ServiceError]:
         """Makes NPCs of an archetype ready to act, until `release`; for each of them where it is, or why it is not."""
@@ -91,7 +72,7 @@ class Roster:
         acting = [entry for entry in found if isinstance(entry, Acting)]
         if acting:
             names, rows = [entry.npc for entry in acting], [entry.row for entry in acting]
-            self._thread.post(self._policies[archetype].bank.release, names, rows)
+            self._troupe.thread.post(self._troupe.ensembles[archetype].bank.release, names, rows)
 
     async def commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> tuple[RevisionRow, list[str]]:
         """Commits a revision to disk and then lets it act; done to the end even if whoever asked is gone."""
@@ -122,22 +103,24 @@ class Roster:
 
     def close(self) -> None:
         """Waits for the frame under way."""
-        self._thread.close()
+        self._troupe.close()
 
     async def _acquire(self, archetype: str, npcs: Sequence[str]) -> list[Acting | ServiceError]:
-        hosted, bank = self._policies[archetype].hosted, self._policies[archetype].bank
         async with self._turn:
-            missing = await self._thread.run(lambda: [npc for npc in dict.fromkeys(npcs) if npc not in bank])
-            read = await self._storage.run(self._read, hosted, missing) if missing else {}
-            return await self._thread.run(_seat, bank, npcs, read)
+            self.hosted(archetype)  # it may have been retired meanwhile
+            thread, bank = self._troupe.thread, self._troupe.ensembles[archetype].bank
+            missing = await thread.run(lambda: [npc for npc in dict.fromkeys(npcs) if npc not in bank])
+            read = await self._storage.run(self._read, archetype, missing) if missing else {}
+            return await thread.run(seat, bank, npcs, read)
 
     async def _commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> tuple[RevisionRow, list[str]]:
         async with self._turn:
             with metrics.COMMIT_SECONDS.time():
+                await self._troupe.check_move(wanted.npc, wanted.archetype_revision)
                 revision, clips, new = await self._storage.run(self._committed, wanted, request)
                 if not new:
                     return revision, clips
-                await self._thread.run(self._renew, revision, state)
+                await self._renew(revision, state)
             metrics.REVISIONS.labels(revision.archetype).inc()
             return revision, clips
 
@@ -152,91 +135,43 @@ class Roster:
 
     async def _roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
         async with self._turn:
-            row, back = await self._storage.run(self._rolled_back, npc, number, etag, request)
-            if back is not None:
-                await self._thread.run(self._renew, back.revision, back.state)
-            return row
+            if (before := await self._storage.run(self._store.rolled_back, npc, request)) is not None:
+                return before
+            back = await self._storage.run(self._read_revision, npc, number)
+            await self._troupe.check_move(npc, back.revision.archetype_revision)
+            changed = await self._storage.run(self._store.roll_back, npc, number, etag, request)
+            await self._renew(back.revision, back.state)
+            return changed
 
-    def _rolled_back(self, npc: str, number: int, etag: str, request: RequestKey) -> tuple[NpcRow, Resident | None]:
-        """Rolls back, on the store's thread, unless the first try did: to a state that can act here, or not at all."""
-        if (before := self._store.rolled_back(npc, request)) is not None:
-            return before, None
+    def _read_revision(self, npc: str, number: int) -> Resident:
+        """A kept revision that can act here, on the store's thread; raises ServiceError if there is none."""
         row, revision, data = self._store.state(npc, number)
-        state = read_state(self.hosted(row.archetype), npc, revision, data)
-        changed = self._store.roll_back(npc, number, etag, request)
-        return changed, Resident(changed, revision, state)
+        return resident(self.repertoire, row.archetype, row, revision, data)
 
     async def _delete(self, npc: str, etag: str, request: RequestKey) -> None:
         async with self._turn:
             if await self._storage.run(self._store.delete_npc, npc, etag, request):
-                for policy in self._policies.values():
-                    await self._thread.run(policy.bank.remove, npc)
+                await self._troupe.forget(npc)
+
+    async def _unhost(self, archetype: str, revision: str) -> bool:
+        async with self._turn:
+            return await self._troupe.remove(archetype, revision)
+
+    async def _renew(self, revision: RevisionRow, state: Params) -> None:
+        ensemble, to = self._troupe.ensembles[revision.archetype], revision.archetype_revision
+        await self._troupe.thread.run(ensemble.renew, revision.npc, revision.number, state, to)
 
     def _release_late(self, archetype: str, done: asyncio.Future[list[Acting | ServiceError]]) -> None:
         """Gives back what was acquired for somebody who was gone by then."""
         if not done.cancelled() and done.exception() is None:
             self.release(archetype, done.result())
 
-    def _read(self, hosted: Hosted, npcs: Sequence[str]) -> dict[str, Resident | ServiceError]:
+    def _read(self, archetype: str, npcs: Sequence[str]) -> dict[str, Resident | ServiceError]:
         """Reads NPCs from the store, on its thread; those that there are."""
         found: dict[str, Resident | ServiceError] = {}
         for npc, stored in self._store.states(npcs).items():
             try:
-                found[npc] = _resident(hosted, *stored)
+                found[npc] = resident(self.repertoire, archetype, *stored)
             except ServiceError as error:
                 found[npc] = error
         return found
-
-    def _renew(self, revision: RevisionRow, state: Params) -> None:
-        self._policies[revision.archetype].bank.renew(revision.npc, revision.number, state)
-
-
-def _resident(hosted: Hosted, row: NpcRow, revision: RevisionRow, data: bytes) -> Resident:
-    if row.archetype != hosted.archetype.name:
-        raise ServiceError(
-            "WRONG_ARCHETYPE",
-            f"npcs/{row.id} belongs to archetypes/{row.archetype}, not to archetypes/{hosted.archetype.name}",
-            npc=row.id,
-            archetype=row.archetype,
-        )
-    return Resident(row, revision, read_state(hosted, row.id, revision, data))
-
-
-def read_state(hosted: Hosted, npc: str, revision: RevisionRow, data: bytes) -> Params:
-    """The state of a revision, or REVISION_UNAVAILABLE if another archetype revision adapted it."""
-    if revision.archetype_revision != hosted.archetype.revision:
-        raise ServiceError(
-            "REVISION_UNAVAILABLE",
-            f"npcs/{npc} was adapted by revision {revision.archetype_revision[:12]} of "
-            f"archetypes/{revision.archetype}, loaded is {hosted.archetype.revision[:12]}; adapt it "
-            "again, or serve the old revision",
-            npc=npc,
-        )
-    try:
-        source, expected = f"npcs/{npc}", hosted.first_state
-        return npc_from_bytes(data, hosted.archetype, source=source, expected=expected).state
-    except ArchetypeFileError as error:
-        raise ServiceError("STORE_UNAVAILABLE", f"the store holds a damaged state: {error}", npc=npc) from error
-
-
-def _seat(
-    bank: StateBank, npcs: Sequence[str], read: dict[str, Resident | ServiceError]
-) -> list[Acting | ServiceError]:
-    """Acquires NPCs, on the acting thread: first those that are resident, so that nobody read makes them give way."""
-    rows = [bank.acquire(npc) for npc in npcs]
-    return [_acting(bank, npc, row, read.get(npc)) for npc, row in zip(npcs, rows, strict=True)]
-
-
-def _acting(bank: StateBank, npc: str, row: int | None, read: Resident | ServiceError | None) -> Acting | ServiceError:
-    if isinstance(read, ServiceError):
-        return read
-    if row is None and read is not None:
-        try:
-            if npc not in bank:
-                bank.put(npc, read.revision.number, read.npc.seed, read.state)
-        except ServiceError as error:
-            return error
-        row = bank.acquire(npc)
-    if row is None:
-        return ServiceError("NPC_NOT_FOUND", f"there is no npcs/{npc}; create it first", npc=npc)
-    return Acting(npc, row, bank.seed(row))

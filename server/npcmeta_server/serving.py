@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,7 +99,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         cleanup.callback(storage.post, store.close)
         roster = Roster(found, store, storage, settings.bank_bytes)
         cleanup.callback(roster.close)
-        pool = AdaptationPool({n: hosted.data for n, hosted in found.hosted.items()}, settings.adaptation_processes)
+        pool = AdaptationPool(catalog.files(found), settings.adaptation_processes)
         cleanup.callback(pool.close)
         act, npcs = Act(roster, stopping), Npcs(roster, store, storage)
         services: Services = {
@@ -116,7 +115,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             services, (*FILES, INFERENCE), _address(host, settings.port), size, gate, credentials=grpc_tls
         )
         http_port = HttpPort(services, host, settings.http_port, size, gate, http_tls, settings.origins)
-        _watch(cleanup, found, roster, store)
+        _watch(cleanup, store)
         mlagents_address = await _offer_mlagents(cleanup, settings, roster, npcs, stopping)
         await http_port.start()
         cleanup.push_async_callback(http_port.stop, settings.grace_seconds)
@@ -156,11 +155,8 @@ def _spans(cleanup: contextlib.AsyncExitStack, endpoint: str) -> tracing.Begin |
     return begin
 
 
-def _watch(cleanup: contextlib.AsyncExitStack, found: Catalog, roster: Roster, store: Store) -> None:
+def _watch(cleanup: contextlib.AsyncExitStack, store: Store) -> None:
     """Lets the metrics ask how many NPCs there are, until the end."""
-    for name in found.hosted:
-        metrics.NPCS_RESIDENT.labels(name).set_function(partial(roster.num_resident, name))
-        cleanup.callback(metrics.NPCS_RESIDENT.remove, name)
     metrics.NPCS_STORED.set_function(lambda: store.num_npcs)
     cleanup.callback(metrics.NPCS_STORED.set_function, lambda: 0)
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import grpc
 import pytest
+from torch import Generator
 
 from npcmeta.archetype import Archetype, load_archetype, save_archetype
 from npcmeta.types import Normaliser
 from npcmeta_server.demo import host
 from tests import toys
-from tests.contract.cases import build_case
+from tests.contract.cases import build_case, meta_train
 from tests.server.client import Client
 
 ARCHETYPES = {
@@ -22,11 +23,15 @@ ARCHETYPES = {
 """By name: the learner, and the kind of actions."""
 
 
-def save(name: str, folder: Path) -> Archetype:
-    """Writes an archetype that was meta-trained a little on toy characters."""
+def save(name: str, folder: Path, seed: int | None = None, *, trained: bool = True) -> Archetype:
+    """Writes an archetype that was meta-trained a little on toy characters; each seed gives another revision of it."""
     case = build_case(*ARCHETYPES[name])
+    meta = case.trained if trained else case.meta
+    if seed is not None:
+        meta = case.learner.init(Generator().manual_seed(seed))
+        meta = meta_train(case.learner, meta, case.kind)[0] if trained else meta
     normaliser = Normaliser((0.0,) * toys.OBSERVATION, (1.0,) * toys.OBSERVATION)
-    draft = Archetype(name, "toy", case.name, case.settings, toys.spec(case.kind), normaliser, {}, {}, case.trained)
+    draft = Archetype(name, "toy", case.name, case.settings, toys.spec(case.kind), normaliser, {}, {}, meta)
     return save_archetype(draft, folder / f"{name}.safetensors")
 
 

@@ -14,7 +14,8 @@ from npcmeta_server.acting.policy import Frame
 from npcmeta_server.catalog import Catalog
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
-from npcmeta_server.roster import AT_A_TIME, Acting, Roster
+from npcmeta_server.roster import AT_A_TIME, Roster
+from npcmeta_server.seating import Acting
 from npcmeta_server.store import CommitRequest, NpcRow, RequestKey, Store
 from tests import toys
 from tests.server.conftest import save
@@ -70,7 +71,7 @@ async def revisions(roster: Roster, *acting: Acting) -> list[int]:
 
 def users(roster: Roster) -> int:
     """Rows that somebody holds."""
-    return int(roster._policies["guard"].bank._users.sum())
+    return int(roster._troupe.ensembles["guard"].bank._users.sum())
 
 
 async def test_a_commit_is_what_acts_from_then_on(house: tuple[Roster, Store, OwnerThread], offered: Catalog) -> None:
@@ -170,7 +171,7 @@ async def test_deleting_while_somebody_loads_leaves_no_row_and_nobody_acting(
         [reborn] = await acquired(roster, "bob")
         assert await revisions(roster, reborn) == [1]
         roster.release("guard", [reborn])
-    assert await roster._thread.run(users, roster) == 0
+    assert await roster._troupe.thread.run(users, roster) == 0
 
 
 async def test_who_gives_up_on_a_delete_has_deleted(house: tuple[Roster, Store, OwnerThread]) -> None:
@@ -199,7 +200,7 @@ async def test_a_store_that_fails_in_the_middle_of_a_large_cast_leaves_nobody_he
     for first in ("amy", "bob"):
         with pytest.raises(ServiceError, match="the store failed"):
             await roster.acquire("guard", [first] * AT_A_TIME + ["bob"])
-    assert await roster._thread.run(users, roster) == 1
+    assert await roster._troupe.thread.run(users, roster) == 1
     monkeypatch.undo()
     await acquired(roster, "bob")
 
@@ -234,3 +235,34 @@ async def test_a_state_of_another_archetype_revision_is_refused_with_what_to_do(
 async def test_an_unknown_archetype_names_those_that_are_offered(house: tuple[Roster, Store, OwnerThread]) -> None:
     with pytest.raises(ServiceError, match="offered are: guard"):
         await house[0].acquire("knight", ["bob"])
+
+
+async def test_npcs_of_an_older_revision_act_beside_new_ones_until_a_commit_moves_them(
+    tmp_path: Path, offered: Catalog
+) -> None:
+    (tmp_path / "new").mkdir()
+    save("guard", tmp_path / "new", seed=5)
+    old, newer = offered.hosted["guard"], catalog.host(tmp_path / "new" / "guard.safetensors")
+    storage = OwnerThread("store")
+    store = await storage.run(Store, f"sqlite:///{tmp_path / 'npcs.db'}")
+    await storage.run(create, store, offered, "amy")
+    roster = Roster(Catalog({"guard": newer}, ()), store, storage, 1 << 20)
+    [refused] = await roster.acquire("guard", ["amy"])
+    assert isinstance(refused, ServiceError)
+    assert refused.reason == "REVISION_UNAVAILABLE"
+    await roster.host(old)
+    await storage.run(create, store, Catalog({"guard": newer}, ()), "bob")
+    amy, bob = await acquired(roster, "amy", "bob")
+    assert await revisions(roster, amy, bob) == [1, 1]
+    moved = begin_npc(newer.archetype, "amy", seed=3)
+    commit = (await wanted(store, storage, offered, "amy"))._replace(
+        archetype_revision=newer.archetype.revision, state=npc_to_bytes(moved)
+    )
+    await roster.commit(commit, ANY, moved.state)
+    assert await revisions(roster, amy, bob) == [2, 1]
+    roster.release("guard", [amy, bob])
+    assert await roster.unhost("guard", old.archetype.revision)
+    assert await revisions(roster, *(await acquired(roster, "amy"))) == [2]
+    roster.close()
+    await storage.run(store.close)
+    storage.close()

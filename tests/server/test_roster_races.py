@@ -13,7 +13,8 @@ from npcmeta.archetype import begin_npc, npc_from_bytes, npc_to_bytes
 from npcmeta_server.catalog import Catalog
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
-from npcmeta_server.roster import Acting, Roster
+from npcmeta_server.roster import Roster
+from npcmeta_server.seating import Acting
 from npcmeta_server.store import RequestKey, Store
 from tests.server.test_roster import ANY, create, offered, revisions, users, wanted
 
@@ -29,7 +30,7 @@ class House:
         self.offered, self.storage, self.store = offered, storage, store
         self.hosted = offered.hosted["guard"]
         self.roster = Roster(offered, store, storage, ROWS * self.hosted.state_bytes)
-        self.bank = self.roster._policies["guard"].bank
+        self.bank = self.roster._troupe.ensembles["guard"].bank
 
     async def create(self, name: str) -> None:
         await self.storage.run(create, self.store, self.offered, name)
@@ -52,7 +53,7 @@ class House:
             return
         assert isinstance(found, Acting)
         state = npc_from_bytes(data, self.hosted.archetype, source=name).state
-        for key, value in self.bank.gather(np.array([found.row])).items():
+        for key, value in self.bank.gather(np.array([found.row]), self.hosted.archetype.revision).items():
             np.testing.assert_array_equal(value, state[key.removeprefix("state.")])
         assert await revisions(self.roster, found) == [row.revision]
         self.roster.release("guard", [found])
@@ -108,7 +109,7 @@ async def test_after_any_mess_the_bank_holds_what_is_on_disk_and_nobody_is_held(
     assert [end for end in ends if end is not None and not isinstance(end, asyncio.CancelledError)] == []
     for name in NAMES:
         await house.check(name)
-    assert await house.roster._thread.run(lambda: users(house.roster)) == 0
+    assert await house.roster._troupe.thread.run(lambda: users(house.roster)) == 0
     assert len(house.bank) <= ROWS
 
 
@@ -129,7 +130,7 @@ async def test_a_retry_of_an_old_commit_does_not_bring_its_state_back(house: Hou
     assert [await house.commit(NAMES[0], 1, monday), await house.commit(NAMES[0], 2)] == [2, 3]
     assert await house.commit(NAMES[0], 1, monday) == 2
     await house.check(NAMES[0])
-    assert house.bank.gather(np.array([0]))["state.sum"].max() == 2
+    assert house.bank.gather(np.array([0]), house.hosted.archetype.revision)["state.sum"].max() == 2
 
 
 async def test_a_full_bank_refuses_those_who_do_not_fit_and_no_others(house: House) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from npcmeta_server import metrics
-from npcmeta_server.acting.policy import Decisions, Frame, Policy
+from npcmeta_server.acting.ensemble import Ensemble
+from npcmeta_server.acting.policy import Decisions, Frame
 from npcmeta_server.owner_thread import OwnerThread
 
 MAX_ROWS = 8192
@@ -26,13 +27,13 @@ class _Waiting(NamedTuple):
 
 
 class Batcher:
-    """Joins the frames of one archetype revision. Nobody waits for a batch to fill: an idle policy starts at once."""
+    """Joins the frames of one archetype. Nobody waits for a batch to fill: an idle policy starts at once."""
 
-    def __init__(self, policy: Policy, thread: OwnerThread) -> None:
-        """Runs the policy on the acting thread, or in its place."""
+    def __init__(self, policy: Ensemble, thread: OwnerThread) -> None:
+        """Runs the archetype's policy, that is those of its revisions, on the acting thread, or in its place."""
         self._policy, self._thread = policy, thread
         self._seconds_per_row = math.inf  # of the last run
-        name = policy.hosted.archetype.name
+        name = policy.name
         self._batch_rows, self._batch_frames = metrics.BATCH_ROWS.labels(name), metrics.BATCH_FRAMES.labels(name)
         self._decisions = metrics.DECISIONS.labels(name)
         self._waiting: list[_Waiting] = []

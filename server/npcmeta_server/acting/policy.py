@@ -1,4 +1,4 @@
-"""One archetype revision at work: its policy graph in onnxruntime, and the bank of its NPCs' states."""
+"""One archetype revision at work: its policy graph in onnxruntime, on its shelf of the bank."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ class Decisions(NamedTuple):
 class Policy:
     """Decides for any number of different NPCs in one run. Belongs to the acting thread."""
 
-    def __init__(self, hosted: Hosted, max_bytes: int) -> None:
-        """Loads the graph; the bank takes at most `max_bytes`."""
-        self.hosted, self.bank = hosted, StateBank(hosted.first_state, max_bytes)
+    def __init__(self, hosted: Hosted, bank: StateBank) -> None:
+        """Loads the graph. The bank has to have a shelf for its states before it acts."""
+        self.hosted, self.bank = hosted, bank
+        self._rows_of_a_run = max(1, RUN_BYTES // max(1, hosted.state_bytes))
         self._session = load_session(hosted.model)
         self._inputs = [entry.name for entry in self._session.get_inputs()]
         self._outputs = [entry.name for entry in self._session.get_outputs() if entry.name != "head_params"]
@@ -52,7 +53,7 @@ class Policy:
 
     def _in_runs(self, frame: Frame) -> Decisions:
         """In one run, or in several that each read a bounded part of the bank."""
-        size = max(1, RUN_BYTES // self.bank.bytes_per_npc)
+        size = self._rows_of_a_run
         if len(frame.rows) <= size:
             return self._run(frame)
         runs = [
@@ -65,7 +66,7 @@ class Policy:
             "observation": frame.observations,
             "action_mask": frame.action_mask,
             "noise": frame.noise,
-            **self.bank.gather(frame.rows),
+            **self.bank.gather(frame.rows, self.hosted.archetype.revision),
         }
         values = self._session.run(self._outputs, {name: feeds[name] for name in self._inputs})
         found, count = dict(zip(self._outputs, values, strict=True)), len(frame.rows)

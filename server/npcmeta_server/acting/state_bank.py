@@ -1,39 +1,43 @@
-"""The state bank: one row of acting state for each resident NPC, in preallocated arrays."""
+"""The state bank: a row for each resident NPC of an archetype, whichever revision of it the NPC acts with."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from npcmeta.types import Params
+from npcmeta_server.acting.shelf import Shelf
 from npcmeta_server.errors import ServiceError
+
+FIRST = ""
+"""The archetype revision of a bank for one alone."""
 
 
 class StateBank:
-    """Rows of acting state of one archetype revision; a cache of what the store holds.
+    """Rows of acting state of one archetype; a cache of what the store holds.
 
     The bank belongs to the acting thread: nothing else may call it, so a frame sees an NPC's old state or its new one,
     never a mixture, and a new state is simply written over the old one. Rows that somebody has acquired stay where they
-    are; of the others, those that were idle for longest make room when the bank is full.
+    are; of the others, those that were idle for longest make room when the bank is full. Behind a row stands a place on
+    the shelf of an archetype revision: an NPC that moves to another revision keeps its row and changes its place.
     """
 
-    def __init__(self, example: Params, max_bytes: int) -> None:
+    def __init__(self, example: Params, max_bytes: int, revision: str = FIRST) -> None:
         """Makes a bank for states shaped like `example` (with a task axis of 1) that takes at most `max_bytes`.
 
         Raises:
             ValueError: If the machine cannot promise that much memory.
         """
-        self.bytes_per_npc = sum(value.numpy().nbytes for value in example.values())
-        rows = max(1, max_bytes // max(1, self.bytes_per_npc))
+        self._max_bytes, self._bytes = max_bytes, 0
+        self._shelves: list[Shelf | None] = []
+        self._shelf_of: dict[str, int] = {}
+        self.add_shelf(revision, example)
+        rows = self._shelf(0).places
         try:
-            # Zeros take memory only where something was written: an empty bank is small, and a full one is not copied.
-            self._arrays = {k: np.zeros((rows, *value.shape[1:]), value.numpy().dtype) for k, value in example.items()}
             self._revisions, self._seeds = np.zeros(rows, np.int64), np.zeros(rows, np.uint64)
-            self._users = np.zeros(rows, np.int64)
+            self._users, self._places = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+            self._on = np.zeros(rows, np.int16)
         except (MemoryError, ValueError) as error:
-            raise ValueError(
-                f"a bank of {max_bytes >> 20} MiB is more than this machine can promise ({error}); "
-                "serve with a smaller --bank-mebibytes"
-            ) from error
+            raise ValueError(f"a bank of {rows} NPCs is more than this machine can promise ({error})") from error
         self._begun = 0  # rows from here on have never been used
         self._free: list[int] = []
         self._row_of: dict[str, int] = {}
@@ -47,21 +51,57 @@ class StateBank:
         """Whether an NPC is resident."""
         return npc in self._row_of
 
-    def put(self, npc: str, revision: int, seed: int, state: Params) -> None:
+    @property
+    def bytes(self) -> int:
+        """Bytes of state of all residents, exactly."""
+        return self._bytes
+
+    def add_shelf(self, revision: str, example: Params) -> None:
+        """Takes states of a further archetype revision as well; raises ValueError as the constructor does."""
+        if revision not in self._shelf_of:
+            self._shelf_of[revision] = len(self._shelves)
+            self._shelves.append(Shelf(example, self._max_bytes))
+
+    def remove_shelf(self, revision: str) -> bool:
+        """Forgets an archetype revision with its NPCs, unless somebody holds one of them; says whether it did."""
+        shelf = self._shelf_of[revision]
+        for npc in [npc for npc, row in self._idle.items() if self._on[row] == shelf]:
+            self.remove(npc)
+        if len(self._shelf(shelf)):
+            return False
+        self._shelves[shelf] = None
+        del self._shelf_of[revision]
+        return True
+
+    def put(self, npc: str, revision: int, seed: int, state: Params, archetype_revision: str = FIRST) -> None:
         """Makes an NPC resident.
 
         Raises:
-            ServiceError: TOO_MANY, if every row is in use.
+            ServiceError: TOO_MANY, if everything is in use.
         """
-        row = self._take_row()
+        shelf = self._shelf_of[archetype_revision]
+        row = self._take_row(shelf)
         self._row_of[npc] = self._idle[npc] = row
         self._seeds[row] = seed
+        self._place(row, shelf)
         self._write(row, revision, state)
 
-    def renew(self, npc: str, revision: int, state: Params) -> None:
-        """Lets a new revision act from the next frame on, if the NPC is resident."""
-        if (row := self._row_of.get(npc)) is not None:
-            self._write(row, revision, state)
+    def check_move(self, npc: str, archetype_revision: str) -> None:
+        """Makes room for an NPC to move to an archetype revision; TOO_MANY, if everything is in use."""
+        row, shelf = self._row_of.get(npc), self._shelf_of[archetype_revision]
+        if row is None or self._on[row] == shelf:
+            return
+        self._make_room(shelf, less=self._shelf(self._on[row]).bytes_per_npc, keep=npc)
+
+    def renew(self, npc: str, revision: int, state: Params, archetype_revision: str = FIRST) -> None:
+        """Lets a new revision act from the next frame on, if the NPC is resident; behind `check_move`, if it moves."""
+        if (row := self._row_of.get(npc)) is None:
+            return
+        shelf = self._shelf_of[archetype_revision]
+        if self._on[row] != shelf:
+            self._leave(row)
+            self._place(row, shelf)
+        self._write(row, revision, state)
 
     def acquire(self, npc: str) -> int | None:
         """The row of a resident NPC, which keeps its place until it is released; None if it is not resident."""
@@ -80,7 +120,7 @@ class StateBank:
             if self._row_of.get(npc) == row:
                 self._idle[npc] = row
             else:
-                self._free.append(row)
+                self._give_back(row)
 
     def remove(self, npc: str) -> None:
         """Forgets an NPC. Whoever acquired its row finds revision 0 there."""
@@ -89,38 +129,75 @@ class StateBank:
             return
         self._revisions[row] = 0
         if self._idle.pop(npc, None) is not None:
-            self._free.append(row)
+            self._give_back(row)
 
     def revisions(self, rows: np.ndarray) -> np.ndarray:
         """The number of the revision in each row; 0 where the NPC was deleted."""
         return self._revisions[rows]
 
+    def shelves(self, rows: np.ndarray) -> np.ndarray:
+        """A number for the archetype revision of each row, as `shelf_number` gives it."""
+        return self._on[rows]
+
+    def shelf_number(self, archetype_revision: str) -> int:
+        """The number of an archetype revision."""
+        return self._shelf_of[archetype_revision]
+
     def seed(self, row: int) -> int:
         """The seed of the NPC in a row."""
         return int(self._seeds[row])
 
-    def gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """The states of the given rows, as inputs of the policy graph. Contiguous rows cost no copy."""
-        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
-            return {f"state.{key}": array[rows[0] : rows[-1] + 1] for key, array in self._arrays.items()}
-        return {f"state.{key}": array.take(rows, 0) for key, array in self._arrays.items()}
+    def gather(self, rows: np.ndarray, archetype_revision: str = FIRST) -> dict[str, np.ndarray]:
+        """The states of rows of one archetype revision, as inputs of its policy graph."""
+        return self._shelf(self._shelf_of[archetype_revision]).gather(self._places[rows])
+
+    def _shelf(self, number: int) -> Shelf:
+        shelf = self._shelves[number]
+        assert shelf is not None
+        return shelf
 
     def _write(self, row: int, revision: int, state: Params) -> None:
-        for key, array in self._arrays.items():
-            array[row] = state[key][0].numpy()
+        self._shelf(self._on[row]).write(self._places[row], state)
         self._revisions[row] = revision
 
-    def _take_row(self) -> int:
+    def _place(self, row: int, shelf: int) -> None:
+        self._on[row], self._places[row] = shelf, self._shelf(shelf).take()
+        self._bytes += self._shelf(shelf).bytes_per_npc
+
+    def _leave(self, row: int) -> None:
+        shelf = self._shelf(self._on[row])
+        shelf.give_back(int(self._places[row]))
+        self._bytes -= shelf.bytes_per_npc
+
+    def _give_back(self, row: int) -> None:
+        self._leave(row)
+        self._free.append(row)
+
+    def _take_row(self, shelf: int) -> int:
+        self._make_room(shelf)
         if not self._free and self._begun < len(self._users):
             self._begun += 1  # NPCs that come one after another lie one behind another
             return self._begun - 1
         if not self._free and self._idle:
             self.remove(next(iter(self._idle)))
         if not self._free:
-            raise ServiceError(
-                "TOO_MANY",
-                f"{len(self._users)} NPCs of this archetype are acting, which is all that fit in memory; remove some "
-                "from their casts, or serve with a larger --bank-mebibytes",
-                limit=len(self._users),
-            )
+            raise self._all_in_use()
         return self._free.pop()
+
+    def _make_room(self, shelf: int, less: int = 0, keep: str = "") -> None:
+        """Lets the longest idle give way until one more fits on a shelf, where `less` bytes become free."""
+        wanted = self._shelf(shelf)
+        while (self._bytes and self._bytes - less + wanted.bytes_per_npc > self._max_bytes) or wanted.full:
+            victims = (npc for npc, row in self._idle.items() if not wanted.full or self._on[row] == shelf)
+            victim = next((npc for npc in victims if npc != keep), None)
+            if victim is None:
+                raise self._all_in_use()
+            self.remove(victim)
+
+    def _all_in_use(self) -> ServiceError:
+        return ServiceError(
+            "TOO_MANY",
+            f"{len(self)} NPCs of this archetype are acting, which is all that fit in memory; remove some "
+            "from their casts, or serve with a larger --bank-mebibytes",
+            limit=len(self),
+        )

@@ -12,7 +12,7 @@ from npcmeta_server.clips import Clip
 class AdaptJob(NamedTuple):
     """Adapt an NPC, from its unadapted state, to these examples."""
 
-    archetype: str
+    archetype: str  # its revision
     npc: str
     seed: int
     clip: Clip
@@ -21,7 +21,7 @@ class AdaptJob(NamedTuple):
 class ExportJob(NamedTuple):
     """Fold an NPC into an ONNX file of its own."""
 
-    archetype: str
+    archetype: str  # its revision
     npc: str
     data: bytes  # the NPC as the content of a file
 

@@ -66,6 +66,6 @@ class Lesson:
         while self._covered != len(self._clips):
             count = len(self._clips)
             clip = clips.join(self._clips, self._hosted.archetype.spec)
-            job = AdaptJob(self._hosted.archetype.name, self._npc.id, self._npc.seed, clip)
+            job = AdaptJob(self._hosted.archetype.revision, self._npc.id, self._npc.seed, clip)
             self._adapted = await self._pool.adapt(job, self._watch, client=self._client)
             self._covered = count

@@ -27,7 +27,7 @@ class AdaptationPool:
     """Adapts and exports NPCs elsewhere. Call from the event loop that it was made in."""
 
     def __init__(self, files: Mapping[str, bytes], processes: int = 1) -> None:
-        """Takes the archetypes' files, by name, and starts the processes."""
+        """Takes the files of archetype revisions, by revision, and starts the processes."""
         self._files = dict(files)
         self._queue = Queue()
         self._again: deque[Entry] = deque()  # jobs that a process died over

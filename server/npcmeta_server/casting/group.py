@@ -14,7 +14,7 @@ from npcmeta_server.acting.policy import Frame
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
-from npcmeta_server.roster import Acting
+from npcmeta_server.seating import Acting
 
 
 class Deciding(NamedTuple):

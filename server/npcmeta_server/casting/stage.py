@@ -19,7 +19,8 @@ from npcmeta_server.limits import (
     MAX_PARTS,
     MAX_ROWS,
 )
-from npcmeta_server.roster import Acting, Roster
+from npcmeta_server.roster import Roster
+from npcmeta_server.seating import Acting
 
 
 class Stage:

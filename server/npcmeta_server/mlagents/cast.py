@@ -13,7 +13,8 @@ from npcmeta_server.errors import ServiceError
 from npcmeta_server.limits import MAX_ROWS
 from npcmeta_server.mlagents import agents
 from npcmeta_server.mlagents.behaviors import Behavior
-from npcmeta_server.roster import Acting, Roster
+from npcmeta_server.roster import Roster
+from npcmeta_server.seating import Acting
 
 Create = Callable[[str, str], Awaitable[object]]
 """Makes an NPC of an id and an archetype."""

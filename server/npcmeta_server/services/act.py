@@ -13,7 +13,8 @@ from npcmeta_server.casting.stage import Stage
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_pb2
 from npcmeta_server.limits import MAX_ROWS
-from npcmeta_server.roster import Acting, Roster
+from npcmeta_server.roster import Roster
+from npcmeta_server.seating import Acting
 from npcmeta_server.services.stopping import until
 
 

@@ -135,8 +135,10 @@ class Adapt:
         """Reads the NPC and what it was adapted from, on the store's thread; or the commit that a first try made."""
         if (before := self._store.committed(npc, request)) is not None:
             return before
-        row = self._store.npc(npc)
-        hosted = self._roster.hosted(row.archetype)
+        row, acting, _ = self._store.state(npc)
+        # With the archetype revision that it acts with; if that is lost, with the current one.
+        same = self._roster.repertoire.revision(row.archetype, acting.archetype_revision)
+        hosted = same or self._roster.hosted(row.archetype)
         data = [] if from_scratch else self._store.support(npc)
         known = [clips.from_bytes(each, hosted.archetype.spec) for each in data]
         return Pupil(row, hosted, known, from_scratch, request, at_once)

@@ -14,7 +14,8 @@ from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import assets_pb2
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.ports.surface import caller
-from npcmeta_server.roster import Roster, read_state
+from npcmeta_server.roster import Roster
+from npcmeta_server.seating import read_state
 from npcmeta_server.store import Store
 
 CHUNK_BYTES = 1 << 20
@@ -56,12 +57,12 @@ class Assets:
         if part.id not in NPC_ASSETS:
             raise _unknown(f"npcs/{part.parent}", part.id, NPC_ASSETS)
         row, revision, data = await self._storage.run(self._store.state, part.parent)
-        hosted = self._roster.hosted(row.archetype)
-        state = read_state(hosted, row.id, revision, data)
+        hosted = self._roster.repertoire.acting(row.archetype, revision.archetype_revision, row.id)
+        state = read_state(hosted, row.id, data)
         if part.id == "state":
             made, file_name = state_file(hosted.archetype, state), f"{row.id}.state.safetensors"
         else:
-            made = await self._pool.export(ExportJob(row.archetype, row.id, data), client=caller())
+            made = await self._pool.export(ExportJob(hosted.archetype.revision, row.id, data), client=caller())
             file_name = f"{row.id}.ort.onnx"
         return Asset(made, file_name, revision.archetype_revision, revision.number)
 

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from npcmeta_server.owner_thread import OwnerThread
 class EchoPolicy:
     """Decides what it sees, and knows who asked for it."""
 
-    hosted = SimpleNamespace(archetype=SimpleNamespace(name="echo"))
+    name = "echo"
 
     def __init__(self) -> None:
         self.runs: list[int] = []

@@ -6,8 +6,9 @@ import torch
 
 from npcmeta.archetype import begin_npc, build_learner
 from npcmeta_server import catalog
-from npcmeta_server.acting import noise, policy
-from npcmeta_server.acting.policy import Decisions, Frame, Policy
+from npcmeta_server.acting import noise
+from npcmeta_server.acting.ensemble import Ensemble
+from npcmeta_server.acting.policy import Decisions, Frame
 from npcmeta_server.adapting import worker
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.clips import read, to_examples
@@ -25,13 +26,14 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Hosted:
 
 
 @pytest.fixture
-def guards(hosted: Hosted) -> tuple[Policy, np.ndarray]:
+def guards(hosted: Hosted) -> tuple[Ensemble, np.ndarray]:
     """A policy with NPCs that differ, and their rows in the bank."""
-    made, learner = Policy(hosted, 1 << 24), build_learner(hosted.archetype)
+    made, learner = Ensemble([hosted], 1 << 24), build_learner(hosted.archetype)
     for i in range(NPCS):
         state = begin_npc(hosted.archetype, "guard", seed=i).state
         shown = read(clip(hosted.archetype.spec, 1 + i, i), hosted.archetype.spec, "guard")
-        made.bank.put(f"npc-{i}", i + 1, i, learner.update(hosted.archetype.meta, state, to_examples(shown)))
+        adapted = learner.update(hosted.archetype.meta, state, to_examples(shown))
+        made.bank.put(f"npc-{i}", i + 1, i, adapted, hosted.archetype.revision)
     rows = [made.bank.acquire(f"npc-{i}") for i in range(NPCS)]
     return made, np.array(rows)
 
@@ -51,7 +53,7 @@ def assert_same(found: Decisions, expected: list[Decisions]) -> None:
         np.testing.assert_allclose(one, np.concatenate(others), atol=1e-6)
 
 
-def test_a_batch_of_npcs_decides_as_each_alone_in_any_order(guards: tuple[Policy, np.ndarray]) -> None:
+def test_a_batch_of_npcs_decides_as_each_alone_in_any_order(guards: tuple[Ensemble, np.ndarray]) -> None:
     made, rows = guards
     for order in (rows, rows[::-1], np.random.default_rng(0).permutation(rows), np.repeat(rows[3:5], 4)):
         whole = frame(order)
@@ -63,7 +65,7 @@ def test_a_batch_of_npcs_decides_as_each_alone_in_any_order(guards: tuple[Policy
     assert len(np.unique(made.act([frame(rows)])[0].continuous[:, 0])) > NPCS // 2
 
 
-def test_frames_that_are_joined_get_what_they_get_alone(guards: tuple[Policy, np.ndarray]) -> None:
+def test_frames_that_are_joined_get_what_they_get_alone(guards: tuple[Ensemble, np.ndarray]) -> None:
     made, rows = guards
     frames = [frame(rows[:1], 1), frame(rows[2:9], 2), frame(rows[::-3], 3)]
     for found, each in zip(made.act(frames), frames, strict=True):
@@ -71,22 +73,23 @@ def test_frames_that_are_joined_get_what_they_get_alone(guards: tuple[Policy, np
 
 
 def test_a_frame_that_takes_several_runs_is_decided_as_one(
-    guards: tuple[Policy, np.ndarray], monkeypatch: pytest.MonkeyPatch
+    guards: tuple[Ensemble, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, rows = guards
     [expected] = made.act([frame(rows)])
-    monkeypatch.setattr(policy, "RUN_BYTES", 7 * made.bank.bytes_per_npc)
+    [acting] = made._policies.values()
+    monkeypatch.setattr(acting, "_rows_of_a_run", 7)
     assert_same(made.act([frame(rows)])[0], [expected])
-    monkeypatch.setattr(policy, "RUN_BYTES", 1)
+    monkeypatch.setattr(acting, "_rows_of_a_run", 1)
     assert_same(made.act([frame(rows)])[0], [expected])
 
 
 def test_a_new_state_acts_from_the_next_frame_on_and_nobody_else_changes(
-    hosted: Hosted, guards: tuple[Policy, np.ndarray]
+    hosted: Hosted, guards: tuple[Ensemble, np.ndarray]
 ) -> None:
     made, rows = guards
     [before] = made.act([frame(rows)])
-    made.bank.renew("npc-4", 99, begin_npc(hosted.archetype, "npc-4").state)
+    made.bank.renew("npc-4", 99, begin_npc(hosted.archetype, "npc-4").state, hosted.archetype.revision)
     made.bank.remove("npc-7")
     [after] = made.act([frame(rows)])
     changed = np.abs(after.continuous - before.continuous).max(1) > 1e-6
@@ -94,12 +97,12 @@ def test_a_new_state_acts_from_the_next_frame_on_and_nobody_else_changes(
     assert (after.revisions[4], after.revisions[7], after.revisions[8]) == (99, 0, 9)
 
 
-def test_others_who_come_change_nobody(hosted: Hosted, guards: tuple[Policy, np.ndarray]) -> None:
+def test_others_who_come_change_nobody(hosted: Hosted, guards: tuple[Ensemble, np.ndarray]) -> None:
     made, rows = guards
     [before] = made.act([frame(rows)])
     state = begin_npc(hosted.archetype, "other").state
     for i in range(1000):
-        made.bank.put(f"other-{i}", 1, 0, state)
+        made.bank.put(f"other-{i}", 1, 0, state, hosted.archetype.revision)
     assert_same(made.act([frame(rows)])[0], [before])
 
 
@@ -107,8 +110,8 @@ def test_what_the_adaptation_process_makes_acts_as_torch_says(hosted: Hosted) ->
     archetype, learner = hosted.archetype, build_learner(hosted.archetype)
     shown = read(clip(archetype.spec, 30), archetype.spec, "guard")
     state = learner.update(archetype.meta, begin_npc(archetype, "x", seed=5).state, worker.pad([shown]))
-    made = Policy(hosted, 1 << 20)
-    made.bank.put("x", 2, 5, state)
+    made = Ensemble([hosted], 1 << 20)
+    made.bank.put("x", 2, 5, state, archetype.revision)
     seen = observations(1)
     still = Frame(np.array([made.bank.acquire("x")]), seen, np.ones((1, 5), bool), np.zeros((1, 7), np.float32))
     params = learner.predict(archetype.meta, state, torch.from_numpy(seen)[None])

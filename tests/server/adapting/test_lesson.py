@@ -51,7 +51,7 @@ async def pool() -> SlowPool:
 
 
 def lesson_of(pool: SlowPool, known: list[Clip], told: list[Progressed] | None = None) -> Lesson:
-    hosted = SimpleNamespace(archetype=SimpleNamespace(name="scout", spec=SPEC))
+    hosted = SimpleNamespace(archetype=SimpleNamespace(name="scout", revision="r", spec=SPEC))
     npc = SimpleNamespace(id="bob", seed=1)
     watch = (told if told is not None else []).append
     return Lesson(pool, hosted, npc, known, watch, "token:game")  # type: ignore[arg-type]

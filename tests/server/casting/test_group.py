@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from npcmeta_server.casting.group import Deciding, Group, read_frame
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
-from npcmeta_server.roster import Acting
+from npcmeta_server.seating import Acting
 from npcmeta_server.tensors import write
 from tests.server.acting.test_policy import hosted as hosted
 from tests.server.client import observations

@@ -18,7 +18,7 @@ from npcmeta_server.casting.stage import Stage
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import act_pb2
 from npcmeta_server.limits import MAX_ROWS
-from npcmeta_server.roster import Acting
+from npcmeta_server.seating import Acting
 from tests import toys
 from tests.server.client import cast, group, info_of, observations, part, tick
 

@@ -408,7 +408,10 @@ namespace Npcmeta.V1
     {
         public uint Group { get; set; }
 
-        /// <summary>archetypes/{archetype}, and the revision of it that acts.</summary>
+        /// <summary>
+        /// archetypes/{archetype}, and its current revision. Members that were adapted with another one act with that: the
+        /// NPC's revision, which comes with every decision, names it.
+        /// </summary>
         public string Archetype { get; set; } = "";
 
         public string ArchetypeRevision { get; set; } = "";
@@ -922,6 +925,7 @@ namespace Npcmeta.V1
 
         public List<ulong> Revisions { get; } = new List<ulong>();
 
+        /// <summary>The archetype's current revision; each NPC acts with the one that it was adapted with.</summary>
         public string ArchetypeRevision { get; set; } = "";
 
         /// <inheritdoc/>

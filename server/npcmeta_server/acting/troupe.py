@@ -1,0 +1,80 @@
+"""The troupe: all archetypes that act, each with its revisions, their bank and their batcher, on the acting thread."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from npcmeta_server import metrics
+from npcmeta_server.acting.batcher import Batcher
+from npcmeta_server.acting.ensemble import Ensemble
+from npcmeta_server.acting.policy import Decisions, Frame, Policy
+from npcmeta_server.catalog import Catalog, Hosted
+from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.repertoire import Repertoire
+
+
+class Troupe:
+    """Who decides. Call from the event loop; one at a time may add and remove."""
+
+    def __init__(self, catalog: Catalog, bank_bytes: int) -> None:
+        """Makes a bank of at most `bank_bytes` for each archetype."""
+        self.thread, self.repertoire = OwnerThread("acting"), Repertoire(catalog)
+        self._bank_bytes = bank_bytes
+        self.ensembles: dict[str, Ensemble] = {}
+        self._batchers: dict[str, Batcher] = {}
+        for name in self.repertoire.names:
+            self._begin(Ensemble(self.repertoire.revisions(name), bank_bytes))
+
+    async def act(self, archetype: str, frame: Frame, *, alone: bool) -> Decisions:
+        """Decides; `alone` says that nobody else's frames could join this one."""
+        return await self._batchers[archetype].act(frame, alone=alone)
+
+    async def add(self, hosted: Hosted) -> None:
+        """Lets a further archetype revision act beside those that do.
+
+        Raises:
+            ValueError: If the machine cannot promise the memory for its states.
+        """
+        name, revision = hosted.archetype.name, hosted.archetype.revision
+        if self.repertoire.revision(name, revision) is not None:
+            return
+        ensemble = self.ensembles.get(name)
+        if ensemble is None:
+            self._begin(await asyncio.to_thread(Ensemble, [hosted], self._bank_bytes))
+        else:
+            policy = await asyncio.to_thread(Policy, hosted, ensemble.bank)
+            await self.thread.run(ensemble.add, policy)
+        self.repertoire.add(hosted)
+
+    async def remove(self, archetype: str, revision: str) -> bool:
+        """Lets an archetype revision act no more, unless one of its NPCs is in a cast; says whether it did."""
+        if not await self.thread.run(self.ensembles[archetype].remove, revision):
+            return False
+        self.repertoire.remove(archetype, revision)
+        if archetype not in self.repertoire.names:
+            del self.ensembles[archetype], self._batchers[archetype]
+            metrics.NPCS_RESIDENT.remove(archetype)
+        return True
+
+    async def check_move(self, npc: str, revision: str) -> None:
+        """Makes room for an NPC to act with an archetype revision; TOO_MANY, if there is none."""
+        for ensemble in self.ensembles.values():
+            if ensemble.has(revision) and ensemble.several:
+                await self.thread.run(ensemble.check_move, npc, revision)
+
+    async def forget(self, npc: str) -> None:
+        """Lets an NPC act no more."""
+        for ensemble in self.ensembles.values():
+            await self.thread.run(ensemble.bank.remove, npc)
+
+    def close(self) -> None:
+        """Waits for the frame under way."""
+        self.thread.close()
+        for name in self.ensembles:
+            metrics.NPCS_RESIDENT.remove(name)
+
+    def _begin(self, ensemble: Ensemble) -> None:
+        self.ensembles[ensemble.name] = ensemble
+        self._batchers[ensemble.name] = Batcher(ensemble, self.thread)
+        metrics.NPCS_RESIDENT.labels(ensemble.name).set_function(partial(len, ensemble.bank))
