@@ -10,7 +10,8 @@ from npcmeta_server import names
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
 from npcmeta_server.limits import MAX_DISPLAY_NAME, MAX_SEED
-from npcmeta_server.roster import Roster, read_state
+from npcmeta_server.roster import Roster
+from npcmeta_server.seating import read_state
 from npcmeta_server.store import NpcRow, RequestKey, Store, new_etag
 
 
@@ -27,7 +28,8 @@ def clone(roster: Roster, store: Store, request: npcs_pb2.CloneNpcRequest, key: 
             f"{request.npc.archetype}",
             archetype=archetype,
         )
-    state = read_state(roster.hosted(archetype), source.npc.id, source.revision, source.state)
+    hosted = roster.repertoire.acting(archetype, source.revision.archetype_revision, source.npc.id)
+    state = read_state(hosted, source.npc.id, source.state)
     row = new_row(request.npc_id, request.npc, archetype, source.npc)
     npc = Npc(row.id, archetype, source.revision.archetype_revision, row.examples, row.seed, state)
     stored, _ = store.create_npc(
