@@ -53,6 +53,22 @@ def read(message: tensor_pb2.Examples, spec: BehaviorSpec, archetype: str) -> Cl
     )
 
 
+def weighted(clip: Clip, weight: float) -> Clip:
+    """A clip whose examples count `weight` times as much.
+
+    Raises:
+        ServiceError: INVALID_ARGUMENT, if that is nothing or more than an example may count.
+    """
+    if not 0 < weight <= MAX_WEIGHT:
+        raise _wrong_weight(f"{weight:g}")
+    weights = clip.weights * np.float32(weight)
+    if weights.max() > MAX_WEIGHT:
+        raise _wrong_weight(f"{weight:g}, and with the examples' own weights {weights.max():g}")
+    if not weights.any():  # so small that nothing is left of it
+        raise _wrong_weight(f"{weight:g}, and nothing is left of the examples' own weights")
+    return clip._replace(weights=weights)
+
+
 def check_total(examples: int) -> None:
     """Raises TOO_MANY beyond the most examples of one NPC."""
     if examples > MAX_EXAMPLES:
@@ -158,6 +174,13 @@ def _weights(message: tensor_pb2.Examples, rows: int) -> np.ndarray:
     if not values.any():
         raise _wrong("weights", "are all 0, expected at least one example that counts", 0)
     return values
+
+
+def _wrong_weight(found: str) -> ServiceError:
+    return ServiceError(
+        "INVALID_ARGUMENT", f"weight of the feedback is {found}, expected more than 0 and at most {MAX_WEIGHT:g}",
+        field="feedback.weight",
+    )  # fmt: skip
 
 
 def _wrong(field: str, message: str, row: int) -> ServiceError:

@@ -92,39 +92,51 @@ class Adapt:
 
     async def _teach(self, pupil: Pupil, requests: AsyncIterator[adapt_pb2.AdaptRequest], send: Send) -> None:
         lesson = Lesson(self._pool, pupil.hosted, pupil.row, pupil.known, lambda step: send(_progress(step)), caller())
-        new: list[Clip] = []
-        named: list[names.Part] = []
+        shown: list[Clip | names.Part] = []
         try:
             async for request in requests:
                 kind = request.WhichOneof("request")
                 if kind == "commit":
-                    send(_committed(*await self._commit(pupil, await lesson.finish(), new, named)))
+                    send(_committed(*await self._commit(pupil, await lesson.finish(), shown)))
                     return
-                if kind == "examples":
-                    spec = pupil.hosted.archetype.spec
-                    clip = clips.read(request.examples, spec, pupil.row.archetype)
-                    lesson.show(clip, more_at_once=pupil.at_once)
-                    new.append(clip)
-                elif kind == "demonstration":
-                    part = names.demonstration(request.demonstration)
-                    clip = await self._storage.run(self._read_demonstration, part, pupil.hosted)
-                    lesson.show(clip, more_at_once=pupil.at_once)
-                    named.append(part)
-                else:
-                    raise ServiceError("INVALID_STREAM", "expected examples, a demonstration or a commit behind setup")
+                if kind == "discard":
+                    await lesson.discard()
+                    send(_discarded(pupil))
+                    return
+                clip, kept = await self._read(pupil, request)
+                lesson.show(clip, more_at_once=pupil.at_once)
+                shown.append(kept)
                 send(_accepted(clip.examples, lesson.examples))
         finally:
             await lesson.discard()
 
+    async def _read(self, pupil: Pupil, request: adapt_pb2.AdaptRequest) -> tuple[Clip, Clip | names.Part]:
+        """The examples of a message, and what a commit is to keep of it: themselves, or where they are stored."""
+        archetype, kind = pupil.hosted.archetype, request.WhichOneof("request")
+        if kind == "examples":
+            clip = clips.read(request.examples, archetype.spec, archetype.name)
+            return clip, clip
+        if kind == "feedback":
+            clip = clips.read(request.feedback.examples, archetype.spec, archetype.name)
+            clip = clips.weighted(clip, request.feedback.weight)
+            return clip, clip
+        if kind == "demonstration":
+            part = names.demonstration(request.demonstration)
+            return await self._storage.run(self._read_demonstration, part, pupil.hosted), part
+        raise ServiceError(
+            "INVALID_STREAM", "expected examples, a demonstration, feedback, a commit or a discard behind setup"
+        )
+
     async def _commit(
-        self, pupil: Pupil, adapted: Adapted, new: list[Clip], named: list[names.Part]
+        self, pupil: Pupil, adapted: Adapted, shown: list[Clip | names.Part]
     ) -> tuple[RevisionRow, list[str]]:
-        archetype = pupil.hosted.archetype
+        archetype, new = pupil.hosted.archetype, [each for each in shown if isinstance(each, Clip)]
         # On the store's thread: it takes milliseconds, in which others have to act.
         clip_data = await self._storage.run(lambda: tuple((clips.to_bytes(clip), clip.examples) for clip in new))
         wanted = CommitRequest(
             pupil.row.id, pupil.row.etag, archetype.revision, adapted.examples, adapted.support_nll, adapted.data,
-            clip_data, tuple((part.parent, part.id) for part in named), pupil.from_scratch,
+            clip_data, tuple((each.parent, each.id) for each in shown if isinstance(each, names.Part)),
+            pupil.from_scratch,
         )  # fmt: skip
         state = {key: torch.from_numpy(value) for key, value in adapted.state.items()}
         return await self._roster.commit(wanted, pupil.request, state)
@@ -161,6 +173,8 @@ async def _one_by_one(request: adapt_pb2.AdaptOnceRequest) -> AsyncIterator[adap
         yield adapt_pb2.AdaptRequest(demonstration=demonstration)
     for examples in request.examples:
         yield adapt_pb2.AdaptRequest(examples=examples)
+    for feedback in request.feedback:
+        yield adapt_pb2.AdaptRequest(feedback=feedback)
     yield adapt_pb2.AdaptRequest(commit=adapt_pb2.Commit())
 
 
@@ -185,6 +199,10 @@ def _accepted(examples: int, total: int) -> adapt_pb2.AdaptResponse:
 
 def _progress(step: Progressed) -> adapt_pb2.AdaptResponse:
     return adapt_pb2.AdaptResponse(progress=adapt_pb2.Progress(**step._asdict()))
+
+
+def _discarded(pupil: Pupil) -> adapt_pb2.AdaptResponse:
+    return adapt_pb2.AdaptResponse(discarded=adapt_pb2.Discarded(npc=f"npcs/{pupil.row.id}"))
 
 
 def _committed(revision: RevisionRow, clip_ids: list[str]) -> adapt_pb2.AdaptResponse:

@@ -9,9 +9,10 @@ namespace Npcmeta.V1
     public static class AdaptServicePaths
     {
         /// <summary>
-        /// First <c>setup</c>, then any number of <c>examples</c> and <c>demonstration</c>, then <c>commit</c>. Progress comes back while the
-        /// inner loop runs. Nothing is visible to Act before the commit, which swaps the state at once and is on disk when
-        /// it is answered. Closing without a commit discards everything. One Adapt per NPC: a second one is ABORTED.
+        /// First <c>setup</c>, then any number of <c>examples</c>, <c>demonstration</c> and <c>feedback</c>, then <c>commit</c> or <c>discard</c>. Progress
+        /// comes back while the inner loop runs. Nothing is visible to Act before the commit, which swaps the state at once and
+        /// is on disk when it is answered. Closing without a commit discards everything, as <c>discard</c> does, which is answered.
+        /// One Adapt per NPC: a second one is ABORTED.
         /// </summary>
         public const string Adapt = "/npcmeta.v1.AdaptService/Adapt";
         /// <summary>
@@ -50,6 +51,19 @@ namespace Npcmeta.V1
             set { request = value; requestCase = value == null ? RequestOneofCase.None : RequestOneofCase.Commit; }
         }
 
+        /// <summary>Corrected examples. Stored as one demonstration of the NPC by the commit, with the weights that they came to.</summary>
+        public Feedback Feedback
+        {
+            get { return requestCase == RequestOneofCase.Feedback ? (Feedback)request : null; }
+            set { request = value; requestCase = value == null ? RequestOneofCase.None : RequestOneofCase.Feedback; }
+        }
+
+        public Discard Discard
+        {
+            get { return requestCase == RequestOneofCase.Discard ? (Discard)request : null; }
+            set { request = value; requestCase = value == null ? RequestOneofCase.None : RequestOneofCase.Discard; }
+        }
+
         /// <summary>Which of the oneof <c>request</c> is set.</summary>
         public RequestOneofCase RequestCase { get { return requestCase; } }
 
@@ -69,6 +83,10 @@ namespace Npcmeta.V1
             Demonstration = 3,
             /// <summary><c>commit</c></summary>
             Commit = 4,
+            /// <summary><c>feedback</c></summary>
+            Feedback = 5,
+            /// <summary><c>discard</c></summary>
+            Discard = 6,
         }
 
         /// <inheritdoc/>
@@ -94,6 +112,16 @@ namespace Npcmeta.V1
                 writer.WriteTag(4, 2);
                 writer.WriteMessage(Commit);
             }
+            if (Feedback != null)
+            {
+                writer.WriteTag(5, 2);
+                writer.WriteMessage(Feedback);
+            }
+            if (Discard != null)
+            {
+                writer.WriteTag(6, 2);
+                writer.WriteMessage(Discard);
+            }
         }
 
         /// <inheritdoc/>
@@ -115,6 +143,12 @@ namespace Npcmeta.V1
                         break;
                     case 34:
                         Commit = reader.ReadMessage(Commit ?? new Commit());
+                        break;
+                    case 42:
+                        Feedback = reader.ReadMessage(Feedback ?? new Feedback());
+                        break;
+                    case 50:
+                        Discard = reader.ReadMessage(Discard ?? new Discard());
                         break;
                     default:
                         reader.Skip(tag);
@@ -187,8 +221,72 @@ namespace Npcmeta.V1
         }
     }
 
+    /// <summary>What the character should have done, in situations that it was seen in, and how much that counts beside demonstrations.</summary>
+    public sealed class Feedback : IMessage
+    {
+        public Examples Examples { get; set; }
+
+        /// <summary>More than 0. The weights of the examples are multiplied with it: at 5 each counts as if it had been shown five times.</summary>
+        public float Weight { get; set; }
+
+        /// <inheritdoc/>
+        public void WriteTo(WireWriter writer)
+        {
+            if (Examples != null)
+            {
+                writer.WriteTag(1, 2);
+                writer.WriteMessage(Examples);
+            }
+            if (WireWriter.IsPresent(Weight))
+            {
+                writer.WriteTag(2, 5);
+                writer.WriteFloat(Weight);
+            }
+        }
+
+        /// <inheritdoc/>
+        public void MergeFrom(WireReader reader)
+        {
+            uint tag;
+            while ((tag = reader.ReadTag()) != 0)
+            {
+                switch (tag)
+                {
+                    case 10:
+                        Examples = reader.ReadMessage(Examples ?? new Examples());
+                        break;
+                    case 21:
+                        Weight = reader.ReadFloat();
+                        break;
+                    default:
+                        reader.Skip(tag);
+                        break;
+                }
+            }
+        }
+    }
+
     /// <summary><c>npcmeta.v1.Commit</c>, as it is on the wire.</summary>
     public sealed class Commit : IMessage
+    {
+        /// <inheritdoc/>
+        public void WriteTo(WireWriter writer)
+        {
+        }
+
+        /// <inheritdoc/>
+        public void MergeFrom(WireReader reader)
+        {
+            uint tag;
+            while ((tag = reader.ReadTag()) != 0)
+            {
+                reader.Skip(tag);
+            }
+        }
+    }
+
+    /// <summary>Ends the stream; the NPC, and what is stored with it, is as if the stream had not been.</summary>
+    public sealed class Discard : IMessage
     {
         /// <inheritdoc/>
         public void WriteTo(WireWriter writer)
@@ -233,6 +331,12 @@ namespace Npcmeta.V1
             set { response = value; responseCase = value == null ? ResponseOneofCase.None : ResponseOneofCase.Committed; }
         }
 
+        public Discarded Discarded
+        {
+            get { return responseCase == ResponseOneofCase.Discarded ? (Discarded)response : null; }
+            set { response = value; responseCase = value == null ? ResponseOneofCase.None : ResponseOneofCase.Discarded; }
+        }
+
         /// <summary>Which of the oneof <c>response</c> is set.</summary>
         public ResponseOneofCase ResponseCase { get { return responseCase; } }
 
@@ -252,6 +356,8 @@ namespace Npcmeta.V1
             Progress = 3,
             /// <summary><c>committed</c></summary>
             Committed = 4,
+            /// <summary><c>discarded</c></summary>
+            Discarded = 5,
         }
 
         /// <inheritdoc/>
@@ -277,6 +383,11 @@ namespace Npcmeta.V1
                 writer.WriteTag(4, 2);
                 writer.WriteMessage(Committed);
             }
+            if (Discarded != null)
+            {
+                writer.WriteTag(5, 2);
+                writer.WriteMessage(Discarded);
+            }
         }
 
         /// <inheritdoc/>
@@ -298,6 +409,9 @@ namespace Npcmeta.V1
                         break;
                     case 34:
                         Committed = reader.ReadMessage(Committed ?? new Committed());
+                        break;
+                    case 42:
+                        Discarded = reader.ReadMessage(Discarded ?? new Discarded());
                         break;
                     default:
                         reader.Skip(tag);
@@ -555,6 +669,40 @@ namespace Npcmeta.V1
         }
     }
 
+    /// <summary>Nothing of the stream is left, and the inner loop has ended. The last answer.</summary>
+    public sealed class Discarded : IMessage
+    {
+        public string Npc { get; set; } = "";
+
+        /// <inheritdoc/>
+        public void WriteTo(WireWriter writer)
+        {
+            if (!string.IsNullOrEmpty(Npc))
+            {
+                writer.WriteTag(1, 2);
+                writer.WriteString(Npc);
+            }
+        }
+
+        /// <inheritdoc/>
+        public void MergeFrom(WireReader reader)
+        {
+            uint tag;
+            while ((tag = reader.ReadTag()) != 0)
+            {
+                switch (tag)
+                {
+                    case 10:
+                        Npc = reader.ReadString();
+                        break;
+                    default:
+                        reader.Skip(tag);
+                        break;
+                }
+            }
+        }
+    }
+
     /// <summary><c>npcmeta.v1.AdaptOnceRequest</c>, as it is on the wire.</summary>
     public sealed class AdaptOnceRequest : IMessage
     {
@@ -563,6 +711,8 @@ namespace Npcmeta.V1
         public List<Examples> Examples { get; } = new List<Examples>();
 
         public List<string> Demonstrations { get; } = new List<string>();
+
+        public List<Feedback> Feedback { get; } = new List<Feedback>();
 
         /// <inheritdoc/>
         public void WriteTo(WireWriter writer)
@@ -582,6 +732,11 @@ namespace Npcmeta.V1
                 writer.WriteTag(3, 2);
                 writer.WriteString(item);
             }
+            foreach (Feedback item in Feedback)
+            {
+                writer.WriteTag(4, 2);
+                writer.WriteMessage(item);
+            }
         }
 
         /// <inheritdoc/>
@@ -600,6 +755,9 @@ namespace Npcmeta.V1
                         break;
                     case 26:
                         Demonstrations.Add(reader.ReadString());
+                        break;
+                    case 34:
+                        Feedback.Add(reader.ReadMessage(new Feedback()));
                         break;
                     default:
                         reader.Skip(tag);

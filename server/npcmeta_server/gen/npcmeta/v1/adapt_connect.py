@@ -43,9 +43,10 @@ class AdaptService(Protocol):
     """
     def adapt(self, request: AsyncIterator[AdaptRequest], ctx: RequestContext[AdaptRequest, AdaptResponse], /) -> AsyncIterator[AdaptResponse]:
         """
-        First `setup`, then any number of `examples` and `demonstration`, then `commit`. Progress comes back while the
-        inner loop runs. Nothing is visible to Act before the commit, which swaps the state at once and is on disk when
-        it is answered. Closing without a commit discards everything. One Adapt per NPC: a second one is ABORTED.
+        First `setup`, then any number of `examples`, `demonstration` and `feedback`, then `commit` or `discard`. Progress
+        comes back while the inner loop runs. Nothing is visible to Act before the commit, which swaps the state at once and
+        is on disk when it is answered. Closing without a commit discards everything, as `discard` does, which is answered.
+        One Adapt per NPC: a second one is ABORTED.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -141,9 +142,10 @@ class AdaptServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> AsyncIterator[AdaptResponse]:
         """
-        First `setup`, then any number of `examples` and `demonstration`, then `commit`. Progress comes back while the
-        inner loop runs. Nothing is visible to Act before the commit, which swaps the state at once and is on disk when
-        it is answered. Closing without a commit discards everything. One Adapt per NPC: a second one is ABORTED.
+        First `setup`, then any number of `examples`, `demonstration` and `feedback`, then `commit` or `discard`. Progress
+        comes back while the inner loop runs. Nothing is visible to Act before the commit, which swaps the state at once and
+        is on disk when it is answered. Closing without a commit discards everything, as `discard` does, which is answered.
+        One Adapt per NPC: a second one is ABORTED.
         """
         return self.execute_bidi_stream(
             request=request,
@@ -189,9 +191,10 @@ class AdaptServiceSync(Protocol):
     """
     def adapt(self, request: Iterator[AdaptRequest], ctx: RequestContext[AdaptRequest, AdaptResponse], /) -> Iterator[AdaptResponse]:
         """
-        First `setup`, then any number of `examples` and `demonstration`, then `commit`. Progress comes back while the
-        inner loop runs. Nothing is visible to Act before the commit, which swaps the state at once and is on disk when
-        it is answered. Closing without a commit discards everything. One Adapt per NPC: a second one is ABORTED.
+        First `setup`, then any number of `examples`, `demonstration` and `feedback`, then `commit` or `discard`. Progress
+        comes back while the inner loop runs. Nothing is visible to Act before the commit, which swaps the state at once and
+        is on disk when it is answered. Closing without a commit discards everything, as `discard` does, which is answered.
+        One Adapt per NPC: a second one is ABORTED.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -285,9 +288,10 @@ class AdaptServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> Iterator[AdaptResponse]:
         """
-        First `setup`, then any number of `examples` and `demonstration`, then `commit`. Progress comes back while the
-        inner loop runs. Nothing is visible to Act before the commit, which swaps the state at once and is on disk when
-        it is answered. Closing without a commit discards everything. One Adapt per NPC: a second one is ABORTED.
+        First `setup`, then any number of `examples`, `demonstration` and `feedback`, then `commit` or `discard`. Progress
+        comes back while the inner loop runs. Nothing is visible to Act before the commit, which swaps the state at once and
+        is on disk when it is answered. Closing without a commit discards everything, as `discard` does, which is answered.
+        One Adapt per NPC: a second one is ABORTED.
         """
         return self.execute_bidi_stream(
             request=request,

@@ -9,16 +9,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AdaptRequest(_message.Message):
-    __slots__ = ("setup", "examples", "demonstration", "commit")
+    __slots__ = ("setup", "examples", "demonstration", "commit", "feedback", "discard")
     SETUP_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     DEMONSTRATION_FIELD_NUMBER: _ClassVar[int]
     COMMIT_FIELD_NUMBER: _ClassVar[int]
+    FEEDBACK_FIELD_NUMBER: _ClassVar[int]
+    DISCARD_FIELD_NUMBER: _ClassVar[int]
     setup: AdaptSetup
     examples: _tensor_pb2.Examples
     demonstration: str
     commit: Commit
-    def __init__(self, setup: _Optional[_Union[AdaptSetup, _Mapping]] = ..., examples: _Optional[_Union[_tensor_pb2.Examples, _Mapping]] = ..., demonstration: _Optional[str] = ..., commit: _Optional[_Union[Commit, _Mapping]] = ...) -> None: ...
+    feedback: Feedback
+    discard: Discard
+    def __init__(self, setup: _Optional[_Union[AdaptSetup, _Mapping]] = ..., examples: _Optional[_Union[_tensor_pb2.Examples, _Mapping]] = ..., demonstration: _Optional[str] = ..., commit: _Optional[_Union[Commit, _Mapping]] = ..., feedback: _Optional[_Union[Feedback, _Mapping]] = ..., discard: _Optional[_Union[Discard, _Mapping]] = ...) -> None: ...
 
 class AdaptSetup(_message.Message):
     __slots__ = ("npc", "from_scratch", "request_id")
@@ -30,21 +34,35 @@ class AdaptSetup(_message.Message):
     request_id: str
     def __init__(self, npc: _Optional[str] = ..., from_scratch: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
+class Feedback(_message.Message):
+    __slots__ = ("examples", "weight")
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    examples: _tensor_pb2.Examples
+    weight: float
+    def __init__(self, examples: _Optional[_Union[_tensor_pb2.Examples, _Mapping]] = ..., weight: _Optional[float] = ...) -> None: ...
+
 class Commit(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Discard(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class AdaptResponse(_message.Message):
-    __slots__ = ("started", "accepted", "progress", "committed")
+    __slots__ = ("started", "accepted", "progress", "committed", "discarded")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    DISCARDED_FIELD_NUMBER: _ClassVar[int]
     started: Started
     accepted: Accepted
     progress: Progress
     committed: Committed
-    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., committed: _Optional[_Union[Committed, _Mapping]] = ...) -> None: ...
+    discarded: Discarded
+    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., committed: _Optional[_Union[Committed, _Mapping]] = ..., discarded: _Optional[_Union[Discarded, _Mapping]] = ...) -> None: ...
 
 class Started(_message.Message):
     __slots__ = ("npc", "archetype", "archetype_revision", "examples")
@@ -90,12 +108,20 @@ class Committed(_message.Message):
     demonstrations: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, revision: _Optional[_Union[_resources_pb2.Revision, _Mapping]] = ..., demonstrations: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class Discarded(_message.Message):
+    __slots__ = ("npc",)
+    NPC_FIELD_NUMBER: _ClassVar[int]
+    npc: str
+    def __init__(self, npc: _Optional[str] = ...) -> None: ...
+
 class AdaptOnceRequest(_message.Message):
-    __slots__ = ("setup", "examples", "demonstrations")
+    __slots__ = ("setup", "examples", "demonstrations", "feedback")
     SETUP_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     DEMONSTRATIONS_FIELD_NUMBER: _ClassVar[int]
+    FEEDBACK_FIELD_NUMBER: _ClassVar[int]
     setup: AdaptSetup
     examples: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Examples]
     demonstrations: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, setup: _Optional[_Union[AdaptSetup, _Mapping]] = ..., examples: _Optional[_Iterable[_Union[_tensor_pb2.Examples, _Mapping]]] = ..., demonstrations: _Optional[_Iterable[str]] = ...) -> None: ...
+    feedback: _containers.RepeatedCompositeFieldContainer[Feedback]
+    def __init__(self, setup: _Optional[_Union[AdaptSetup, _Mapping]] = ..., examples: _Optional[_Iterable[_Union[_tensor_pb2.Examples, _Mapping]]] = ..., demonstrations: _Optional[_Iterable[str]] = ..., feedback: _Optional[_Iterable[_Union[Feedback, _Mapping]]] = ...) -> None: ...

@@ -52,9 +52,10 @@ class AdaptServiceServicer:
     """
 
     def Adapt(self, request_iterator, context):
-        """First `setup`, then any number of `examples` and `demonstration`, then `commit`. Progress comes back while the
-        inner loop runs. Nothing is visible to Act before the commit, which swaps the state at once and is on disk when
-        it is answered. Closing without a commit discards everything. One Adapt per NPC: a second one is ABORTED.
+        """First `setup`, then any number of `examples`, `demonstration` and `feedback`, then `commit` or `discard`. Progress
+        comes back while the inner loop runs. Nothing is visible to Act before the commit, which swaps the state at once and
+        is on disk when it is answered. Closing without a commit discards everything, as `discard` does, which is answered.
+        One Adapt per NPC: a second one is ABORTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
