@@ -109,8 +109,10 @@ class Roster:
         async with self._turn:
             self.hosted(archetype)  # it may have been retired meanwhile
             thread, bank = self._troupe.thread, self._troupe.ensembles[archetype].bank
-            missing = await thread.run(lambda: [npc for npc in dict.fromkeys(npcs) if npc not in bank])
-            read = await self._storage.run(self._read, archetype, missing) if missing else {}
+            known = await thread.run(bank.made, npcs)
+            read: dict[str, Resident | ServiceError | None] = {}
+            if self._store.shared or not known.keys() >= set(npcs):
+                read = await self._storage.run(self._read, archetype, npcs, known)
             return await thread.run(seat, bank, npcs, read)
 
     async def _commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> tuple[RevisionRow, list[str]]:
@@ -159,17 +161,23 @@ class Roster:
 
     async def _renew(self, revision: RevisionRow, state: Params) -> None:
         ensemble, to = self._troupe.ensembles[revision.archetype], revision.archetype_revision
-        await self._troupe.thread.run(ensemble.renew, revision.npc, revision.number, state, to)
+        await self._troupe.thread.run(ensemble.renew, revision.npc, revision.number, state, to, revision.create_time)
 
     def _release_late(self, archetype: str, done: asyncio.Future[list[Acting | ServiceError]]) -> None:
         """Gives back what was acquired for somebody who was gone by then."""
         if not done.cancelled() and done.exception() is None:
             self.release(archetype, done.result())
 
-    def _read(self, archetype: str, npcs: Sequence[str]) -> dict[str, Resident | ServiceError]:
-        """Reads NPCs from the store, on its thread; those that there are."""
-        found: dict[str, Resident | ServiceError] = {}
-        for npc, stored in self._store.states(npcs).items():
+    def _read(
+        self, archetype: str, npcs: Sequence[str], known: dict[str, float]
+    ) -> dict[str, Resident | ServiceError | None]:
+        """Reads those NPCs from the store, on its thread, that are not resident, or not as another server left them."""
+        wanted = [npc for npc in dict.fromkeys(npcs) if npc not in known]
+        if self._store.shared:
+            acting = self._store.acting(list(known))
+            wanted += [npc for npc, made in known.items() if acting.get(npc) != made]
+        found: dict[str, Resident | ServiceError | None] = dict.fromkeys(wanted)
+        for npc, stored in self._store.states(wanted).items():
             try:
                 found[npc] = resident(self.repertoire, archetype, *stored)
             except ServiceError as error:

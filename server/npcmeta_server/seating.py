@@ -52,10 +52,28 @@ def read_state(hosted: Hosted, npc: str, data: bytes) -> Params:
         raise ServiceError("STORE_UNAVAILABLE", f"the store holds a damaged state: {error}", npc=npc) from error
 
 
-def seat(bank: StateBank, npcs: Sequence[str], read: dict[str, Resident | ServiceError]) -> list[Acting | ServiceError]:
+def seat(
+    bank: StateBank, npcs: Sequence[str], read: dict[str, Resident | ServiceError | None]
+) -> list[Acting | ServiceError]:
     """Acquires NPCs, on the acting thread: first those that are resident, so that nobody read makes them give way."""
+    read = read | {npc: _renewed(bank, npc, found) for npc, found in read.items() if npc in bank}
     rows = [bank.acquire(npc) for npc in npcs]
     return [_acting(bank, npc, row, read.get(npc)) for npc, row in zip(npcs, rows, strict=True)]
+
+
+def _renewed(bank: StateBank, npc: str, found: Resident | ServiceError | None) -> Resident | ServiceError | None:
+    """Lets a resident NPC act as another server left it, or not at all."""
+    if isinstance(found, Resident):
+        revision = found.revision
+        try:
+            bank.check_move(npc, revision.archetype_revision)
+        except ServiceError as error:
+            found = error
+        else:
+            bank.renew(npc, revision.number, found.state, revision.archetype_revision, revision.create_time)
+            return found
+    bank.remove(npc)
+    return found
 
 
 def _acting(bank: StateBank, npc: str, row: int | None, read: Resident | ServiceError | None) -> Acting | ServiceError:
@@ -64,7 +82,9 @@ def _acting(bank: StateBank, npc: str, row: int | None, read: Resident | Service
     if row is None and read is not None:
         try:
             if npc not in bank:
-                bank.put(npc, read.revision.number, read.npc.seed, read.state, read.revision.archetype_revision)
+                revision = read.revision
+                made = revision.create_time
+                bank.put(npc, revision.number, read.npc.seed, read.state, revision.archetype_revision, made)
         except ServiceError as error:
             return error
         row = bank.acquire(npc)

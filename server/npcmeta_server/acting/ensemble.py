@@ -51,9 +51,9 @@ class Ensemble:
         """Makes room for an NPC to move to an archetype revision; TOO_MANY, if there is none."""
         self.bank.check_move(npc, revision)
 
-    def renew(self, npc: str, number: int, state: Params, revision: str) -> None:
+    def renew(self, npc: str, number: int, state: Params, revision: str, made: float = 0.0) -> None:
         """Lets a committed state of an archetype revision act from the next frame on."""
-        self.bank.renew(npc, number, state, revision)
+        self.bank.renew(npc, number, state, revision, made)
 
     def act(self, frames: Sequence[Frame]) -> list[Decisions]:
         """The decisions of some frames, which are computed together: one run for each revision."""

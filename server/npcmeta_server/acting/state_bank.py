@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from npcmeta.types import Params
@@ -35,7 +37,7 @@ class StateBank:
         try:
             self._revisions, self._seeds = np.zeros(rows, np.int64), np.zeros(rows, np.uint64)
             self._users, self._places = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-            self._on = np.zeros(rows, np.int16)
+            self._on, self._made = np.zeros(rows, np.int16), np.zeros(rows)
         except (MemoryError, ValueError) as error:
             raise ValueError(f"a bank of {rows} NPCs is more than this machine can promise ({error})") from error
         self._begun = 0  # rows from here on have never been used
@@ -73,8 +75,14 @@ class StateBank:
         del self._shelf_of[revision]
         return True
 
-    def put(self, npc: str, revision: int, seed: int, state: Params, archetype_revision: str = FIRST) -> None:
-        """Makes an NPC resident.
+    def made(self, npcs: Iterable[str]) -> dict[str, float]:
+        """When the acting revisions of those were made that are resident."""
+        return {npc: float(self._made[row]) for npc in npcs if (row := self._row_of.get(npc)) is not None}
+
+    def put(
+        self, npc: str, revision: int, seed: int, state: Params, archetype_revision: str = FIRST, made: float = 0.0
+    ) -> None:
+        """Makes an NPC resident, with a revision that was made at a time in seconds since 1970.
 
         Raises:
             ServiceError: TOO_MANY, if everything is in use.
@@ -84,7 +92,7 @@ class StateBank:
         self._row_of[npc] = self._idle[npc] = row
         self._seeds[row] = seed
         self._place(row, shelf)
-        self._write(row, revision, state)
+        self._write(row, revision, state, made)
 
     def check_move(self, npc: str, archetype_revision: str) -> None:
         """Makes room for an NPC to move to an archetype revision; TOO_MANY, if everything is in use."""
@@ -93,7 +101,7 @@ class StateBank:
             return
         self._make_room(shelf, less=self._shelf(self._on[row]).bytes_per_npc, keep=npc)
 
-    def renew(self, npc: str, revision: int, state: Params, archetype_revision: str = FIRST) -> None:
+    def renew(self, npc: str, revision: int, state: Params, archetype_revision: str = FIRST, made: float = 0.0) -> None:
         """Lets a new revision act from the next frame on, if the NPC is resident; behind `check_move`, if it moves."""
         if (row := self._row_of.get(npc)) is None:
             return
@@ -101,7 +109,7 @@ class StateBank:
         if self._on[row] != shelf:
             self._leave(row)
             self._place(row, shelf)
-        self._write(row, revision, state)
+        self._write(row, revision, state, made)
 
     def acquire(self, npc: str) -> int | None:
         """The row of a resident NPC, which keeps its place until it is released; None if it is not resident."""
@@ -156,9 +164,9 @@ class StateBank:
         assert shelf is not None
         return shelf
 
-    def _write(self, row: int, revision: int, state: Params) -> None:
+    def _write(self, row: int, revision: int, state: Params, made: float) -> None:
         self._shelf(self._on[row]).write(self._places[row], state)
-        self._revisions[row] = revision
+        self._revisions[row], self._made[row] = revision, made
 
     def _place(self, row: int, shelf: int) -> None:
         self._on[row], self._places[row] = shelf, self._shelf(shelf).take()

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.engine import make_url
 
 from npcmeta_server import logs
 from npcmeta_server.access.tls import TlsFiles
 from npcmeta_server.catalog import Catalog
 from npcmeta_server.limits import MAX_CALLS, MAX_NPCS
 from npcmeta_server.serving import MlAgents, Running, Settings, running
+from npcmeta_server.store import shown
 
 
 def serve(
@@ -47,7 +47,8 @@ def serve(
 
     Args:
         archetypes: Folder of archetype files, or of folders that train wrote.
-        store: Where NPCs, demonstrations and revisions are kept: sqlite:///FILE.
+        store: Where NPCs, demonstrations and revisions are kept: sqlite:///FILE, or
+            postgresql+psycopg://USER:PASSWORD@HOST/DATABASE with npcmeta[postgres].
         host: Address to listen on. One that other machines can reach needs TLS and tokens.
         port: For gRPC.
         http_port: For gRPC-Web and Connect.
@@ -138,7 +139,7 @@ def _welcome(server: Running, settings: Settings) -> None:
     console.print(f"gRPC-Web, Connect {server.http_address}", highlight=False)
     if server.mlagents_address:
         console.print(f"ML-Agents         {server.mlagents_address}", highlight=False)
-    console.print(f"store             {make_url(settings.store).render_as_string(hide_password=True)}", highlight=False)
+    console.print(f"store             {shown(settings.store)}", highlight=False)
     console.print("Ctrl-C stops the server.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from npcmeta_server.store.engine import StoreError
 from npcmeta_server.store.npcs import new_etag
 from npcmeta_server.store.rows import (
     ONCE,
@@ -15,6 +14,7 @@ from npcmeta_server.store.rows import (
     Snapshot,
 )
 from npcmeta_server.store.sql import Store
+from npcmeta_server.store.urls import StoreError, shown
 
 __all__ = [
     "ONCE",
@@ -28,4 +28,5 @@ __all__ = [
     "Store",
     "StoreError",
     "new_etag",
+    "shown",
 ]

@@ -1,58 +1,59 @@
-"""Opening the database: its settings, and the version of what is in it."""
+"""Opening the database behind a URL, and what its failures mean."""
 
 from __future__ import annotations
 
-from typing import Any
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.pool import StaticPool
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.store import postgres, sqlite
+from npcmeta_server.store.urls import Database, StoreError
 
-from npcmeta_server.store import schema
-
-BUSY_SECONDS = 2.0
-
-
-class StoreError(RuntimeError):
-    """The store cannot be opened."""
+LOST_RACES = ("40001", "40P01")
+"""PostgreSQL's codes for transactions that collided, or waited for each other."""
 
 
-def open_engine(url: str) -> Engine:
-    """Opens the database at a SQLAlchemy URL: SQLite, one server for each file, every commit on the disk."""
-    if not url.startswith("sqlite:"):
-        raise StoreError(f'the store is "{url.partition(":")[0]}:...", expected sqlite:///FILE')
-    if make_url(url).database in (None, "", ":memory:"):
-        raise StoreError(f'the store is "{url}", which keeps nothing; expected sqlite:///FILE')
-    options: dict[str, Any] = {
-        "poolclass": StaticPool,
-        "connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS},
-    }
-    engine = create_engine(url, **options)
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: Any, record: Any) -> None:
-        cursor = connection.cursor()
-        # Exclusive: one server for each file. Full: a commit that was answered is on the disk.
-        for pragma in ("locking_mode=EXCLUSIVE", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    return engine
+def open_database(url: str) -> Database:
+    """Opens the database at a SQLAlchemy URL; raises StoreError, or SQLAlchemyError, if it cannot be."""
+    scheme = url.partition(":")[0]
+    if scheme == "sqlite":
+        return sqlite.open_database(url)
+    if scheme in postgres.SCHEMES:
+        return postgres.open_database(url)
+    raise StoreError(f'the store is "{scheme}:...", expected sqlite:///FILE or {postgres.FORM}')
 
 
-def prepare(connection: Connection, url: str) -> None:
-    """Makes the tables of a new database, all or none; raises StoreError if an old one is not ours to write."""
-    there = {*inspect(connection).get_table_names(), *inspect(connection).get_view_names()}
-    if there and not there.issuperset({schema.schema.name, schema.npcs.name}):
-        shown = sorted(there)[:3]
-        raise StoreError(f"the store {url} is a database of another program, it holds {shown}; use another file")
-    # Not before: it writes to the file.
-    if connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar() != "wal":
-        raise StoreError(f'the store is "{url}", which SQLite does not keep in a file of its own; use sqlite:///FILE')
-    connection.exec_driver_sql("BEGIN IMMEDIATE")  # else each table would be a transaction of its own
-    if not there:
-        schema.metadata.create_all(connection)
-        connection.execute(insert(schema.schema).values(version=schema.VERSION))
-    found = connection.execute(select(schema.schema.c.version)).scalar()
-    if found != schema.VERSION:
-        raise StoreError(f"the store {url} has schema version {found}, expected {schema.VERSION}; use its own npcmeta")
+def refusal(error: Exception, store: str) -> StoreError:
+    """Why a database could not be opened, and what to look at."""
+    cause = _cause(error)
+    hint = "does its folder exist, and is it ours?"
+    if not store.startswith("sqlite"):
+        hint = "is it running, and may the user write to that database?"
+    elif "locked" in cause:
+        hint = "is another server using it?"
+    return StoreError(f"the store {store} cannot be opened: {cause}; {hint}")
+
+
+def lost_race(error: SQLAlchemyError) -> bool:
+    """Whether another server was quicker, so that the same transaction has to look again."""
+    return isinstance(error, IntegrityError) or (
+        isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in LOST_RACES
+    )
+
+
+def failure(error: SQLAlchemyError) -> ServiceError:
+    """What a client is told of a transaction that failed."""
+    cause = _cause(error)
+    if isinstance(error, DataError):
+        return ServiceError("INVALID_ARGUMENT", f"a value does not fit the store: {cause}; nothing was changed")
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return ServiceError(
+            "STORE_UNAVAILABLE",
+            f"the connection to the store broke: {cause}; try again, with the same request_id, so that what was "
+            "written nevertheless counts once",
+        )
+    return ServiceError("STORE_UNAVAILABLE", f"the store failed: {cause}; nothing was changed, try again later")
+
+
+def _cause(error: Exception) -> str:
+    """What the database itself said, in one line."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())

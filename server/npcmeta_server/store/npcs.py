@@ -80,10 +80,25 @@ def changed(connection: Connection, npc: str, request: RequestKey) -> NpcRow | N
 
 def change(connection: Connection, npc: NpcRow, request: RequestKey, **values: Any) -> NpcRow:
     """Writes some columns of an NPC, with a new time and etag; returns it as it is then."""
-    row = npc._replace(update_time=time.time(), etag=new_etag(), **values)
-    written = row._asdict() | {"seed": str(row.seed)}
-    connection.execute(update(schema.npcs).where(schema.npcs.c.id == npc.id).values(**written))
+    row = write(connection, npc, update_time=time.time(), **values)
     remember(connection, request, {"create_time": row.create_time})
+    return row
+
+
+def rename(connection: Connection, npc: str, display_name: str, etag: str, request: RequestKey) -> NpcRow:
+    """Changes what an NPC is called, unless the first try of this request did; only with this etag, if one is given."""
+    if (before := changed(connection, npc, request)) is not None:
+        return before
+    return change(connection, expect(connection, npc, etag), request, display_name=display_name)
+
+
+def write(connection: Connection, npc: NpcRow, **values: Any) -> NpcRow:
+    """Writes some columns of an NPC, with a new etag, if it still is as it was read; returns it as it is then."""
+    row = npc._replace(etag=new_etag(), **values)
+    as_read = (schema.npcs.c.id == npc.id) & (schema.npcs.c.etag == npc.etag)
+    changed = connection.execute(update(schema.npcs).where(as_read).values(**values, etag=row.etag))
+    if changed.rowcount != 1:
+        raise ServiceError("ETAG_MISMATCH", f"npcs/{npc.id} was changed meanwhile; get it again")
     return row
 
 

@@ -6,12 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select
 
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.store import demonstrations, npcs, schema
 from npcmeta_server.store.requests import remember, repeated, same_life
 from npcmeta_server.store.rows import CommitRequest, NpcRow, RequestKey, RevisionRow
+
+_ACTING = (schema.revisions.c.npc == schema.npcs.c.id) & (schema.revisions.c.number == schema.npcs.c.revision)
 
 
 def find(connection: Connection, npc: str, number: int) -> RevisionRow:
@@ -32,18 +34,27 @@ def state(connection: Connection, npc: str, number: int | None = None) -> tuple[
 
 
 def roll_back(connection: Connection, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
-    """Lets an NPC point at another of its revisions; only with this etag, if it is not empty."""
+    """Lets an NPC point at another of its revisions, unless the first try of this request did; only with this etag."""
+    if (before := npcs.changed(connection, npc, request)) is not None:
+        return before
     row, revision = npcs.expect(connection, npc, etag), find(connection, npc, number)
     return npcs.change(connection, row, request, revision=number, examples=revision.examples)
 
 
 def states(connection: Connection, wanted: Sequence[str]) -> dict[str, tuple[NpcRow, RevisionRow, bytes]]:
     """NPCs, the revision that acts of each, and its state; those that there are."""
-    acting = (schema.revisions.c.npc == schema.npcs.c.id) & (schema.revisions.c.number == schema.npcs.c.revision)
     query = select(schema.npcs, *(c.label(f"acting_{c.name}") for c in schema.revisions.c))
-    query = query.select_from(schema.npcs.join(schema.revisions, acting)).where(schema.npcs.c.id.in_(wanted))
+    query = query.select_from(schema.npcs.join(schema.revisions, _ACTING)).where(schema.npcs.c.id.in_(wanted))
     rows = connection.execute(query).mappings()
     return {row["id"]: (npcs.as_npc(row), as_revision(row, "acting_"), row["acting_state"]) for row in rows}
+
+
+def acting(connection: Connection, wanted: Sequence[str]) -> dict[str, float]:
+    """When the revision was made that acts, which tells it from all others of its NPC; of those that there are."""
+    query = select(schema.npcs.c.id, schema.revisions.c.create_time).select_from(
+        schema.npcs.join(schema.revisions, _ACTING)
+    )
+    return {row.id: row.create_time for row in connection.execute(query.where(schema.npcs.c.id.in_(wanted)))}
 
 
 def page(connection: Connection, npc: str, before: int, limit: int) -> list[RevisionRow]:
@@ -133,8 +144,8 @@ def _write(connection: Connection, npc: NpcRow, wanted: CommitRequest, sources: 
     if sources:
         key = schema.inserted(result)
         connection.execute(insert(schema.sources), [{"revision": key, "demonstration": source} for source in sources])
-    moved = {"revision": row.number, "examples": row.examples, "update_time": row.create_time, "etag": npcs.new_etag()}
-    connection.execute(update(schema.npcs).where(schema.npcs.c.id == npc.id).values(**moved))
+    moved = {"revision": row.number, "examples": row.examples, "update_time": row.create_time}
+    npcs.write(connection, npc, **moved)
     return row
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     CursorResult,
     Float,
@@ -21,16 +22,19 @@ VERSION = 1
 
 metadata = MetaData()
 
+Id = String(63).with_variant(String(63, collation="C"), "postgresql")
+"""Ids come in the same order whatever language a database speaks."""
+
 schema = Table("schema", metadata, Column("version", Integer, primary_key=True))
 
 npcs = Table(
     "npcs",
     metadata,
-    Column("id", String(63), primary_key=True),
+    Column("id", Id, primary_key=True),
     Column("archetype", String(63), nullable=False, index=True),
     Column("display_name", String(120), nullable=False),
     Column("seed", String(20), nullable=False),  # text: an unsigned 64-bit number fits no SQL integer
-    Column("revision", Integer, nullable=False),
+    Column("revision", BigInteger, nullable=False),
     Column("examples", Integer, nullable=False),
     Column("create_time", Float, nullable=False),
     Column("update_time", Float, nullable=False),
@@ -42,7 +46,7 @@ demonstrations = Table(
     metadata,
     Column("key", Integer, primary_key=True),
     Column("npc", ForeignKey("npcs.id", ondelete="CASCADE"), nullable=False),
-    Column("id", String(63), nullable=False),
+    Column("id", Id, nullable=False),
     Column("examples", Integer, nullable=False),
     Column("create_time", Float, nullable=False),
     Column("data", LargeBinary, nullable=False),
@@ -54,7 +58,7 @@ revisions = Table(
     metadata,
     Column("key", Integer, primary_key=True),
     Column("npc", ForeignKey("npcs.id", ondelete="CASCADE"), nullable=False),
-    Column("number", Integer, nullable=False),
+    Column("number", BigInteger, nullable=False),
     Column("archetype", String(63), nullable=False),
     Column("archetype_revision", String(64), nullable=False),
     Column("examples", Integer, nullable=False),

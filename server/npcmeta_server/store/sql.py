@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.limits import MAX_NPCS
 from npcmeta_server.store import copies, demonstrations, npcs, revisions, schema
-from npcmeta_server.store.engine import StoreError, open_engine, prepare
+from npcmeta_server.store.engine import failure, lost_race, open_database, refusal
 from npcmeta_server.store.rows import (
     ONCE,
     CommitRequest,
@@ -22,6 +24,13 @@ from npcmeta_server.store.rows import (
     RevisionRow,
     Snapshot,
 )
+from npcmeta_server.store.urls import shown
+from npcmeta_server.store.versions import prepare
+
+P = ParamSpec("P")
+R = TypeVar("R")
+RACES = 20
+"""How often a transaction may lose against another server's before it is given up."""
 
 
 class Store:
@@ -36,18 +45,16 @@ class Store:
             StoreError: If it cannot be opened, is in use by another server, or was written by another version.
         """
         try:
-            self._engine = open_engine(url)
+            self._engine, self.shared, preparation = open_database(url)
             try:
-                with self._engine.begin() as connection:
-                    prepare(connection, url)
+                with preparation() as connection:
+                    prepare(connection, shown(url))
                     self._num_npcs = connection.execute(select(func.count()).select_from(schema.npcs)).scalar_one()
             except BaseException:
                 self._engine.dispose()  # lets go of the file
                 raise
         except (SQLAlchemyError, ValueError) as error:  # the latter: an option of the URL that cannot be read
-            cause = getattr(error, "orig", None) or error
-            hint = "is another server using it?" if "locked" in str(cause) else "does its folder exist, and is it ours?"
-            raise StoreError(f"the store {url} cannot be opened: {cause}; {hint}") from error
+            raise refusal(error, shown(url)) from error
         self._max_npcs = max_npcs
 
     @property
@@ -69,118 +76,109 @@ class Store:
         clips: Sequence[tuple[bytes, int]] = (),
     ) -> tuple[NpcRow, bool]:
         """Stores a new NPC with its state as revision 1 and the clips behind it; returns it, and whether it is new."""
-        with self._transaction() as connection:
-            if (before := npcs.created(connection, request)) is not None:
-                return before, False
-            npcs.create(connection, npc, archetype_revision, state, request, support_nll)
-            copies.write_sources(connection, npc.id, clips)
-            self._check_room()
-        self._num_npcs += 1
-        return npc, True
+        row, is_new = self._run(self._create, npc, archetype_revision, state, request, support_nll, clips)
+        self._num_npcs += is_new
+        return row, is_new
 
     def created(self, request: RequestKey) -> NpcRow | None:
         """The NPC that the first try of this request made."""
-        with self._transaction() as connection:
-            return npcs.created(connection, request)
+        return self._run(npcs.created, request)
 
     def snapshot(self, npc: str) -> Snapshot:
         """All that an NPC is, as of one moment."""
-        with self._transaction() as connection:
-            return copies.snapshot(connection, npc)
+        return self._run(copies.snapshot, npc)
 
     def npc(self, npc: str) -> NpcRow:
         """An NPC, or NPC_NOT_FOUND."""
-        with self._transaction() as connection:
-            return npcs.find(connection, npc)
+        return self._run(npcs.find, npc)
 
     def npcs(self, wanted: NpcFilter, after: str, limit: int) -> list[NpcRow]:
         """NPCs that pass a filter in order of id, those behind `after`."""
-        with self._transaction() as connection:
-            return npcs.page(connection, wanted, after, limit)
+        return self._run(npcs.page, wanted, after, limit)
 
     def rename_npc(self, npc: str, display_name: str, etag: str, request: RequestKey) -> NpcRow:
         """Changes what an NPC is called; only with this etag, if it is not empty."""
-        with self._transaction() as connection:
-            if (before := npcs.changed(connection, npc, request)) is not None:
-                return before
-            return npcs.change(connection, npcs.expect(connection, npc, etag), request, display_name=display_name)
+        return self._run(npcs.rename, npc, display_name, etag, request)
 
     def delete_npc(self, npc: str, etag: str, request: RequestKey = ONCE) -> bool:
         """Deletes an NPC with all that belongs to it; only with this etag, if it is not empty.
 
         Returns whether it did, and not the first try of this request.
         """
-        with self._transaction() as connection:
-            done = npcs.remove(connection, npc, etag, request)
+        done = self._run(npcs.remove, npc, etag, request)
         self._num_npcs -= done
         return done
 
     def state(self, npc: str, number: int | None = None) -> tuple[NpcRow, RevisionRow, bytes]:
         """An NPC, a revision of it (the one that acts, if none is named), and its state."""
-        with self._transaction() as connection:
-            return revisions.state(connection, npc, number)
+        return self._run(revisions.state, npc, number)
 
     def states(self, npcs: Sequence[str]) -> dict[str, tuple[NpcRow, RevisionRow, bytes]]:
         """NPCs, the revision that acts of each, and its state; those that there are."""
-        with self._transaction() as connection:
-            return revisions.states(connection, npcs)
+        return self._run(revisions.states, npcs)
+
+    def acting(self, npcs: Sequence[str]) -> dict[str, float]:
+        """When the revision that acts was made, which tells it from all others of its NPC; of those that there are."""
+        return self._run(revisions.acting, npcs)
 
     def revisions(self, npc: str, before: int, limit: int) -> list[RevisionRow]:
         """An NPC's revisions, newest first, those with a number below `before`."""
-        with self._transaction() as connection:
-            return revisions.page(connection, npc, before, limit)
+        return self._run(revisions.page, npc, before, limit)
 
     def revision(self, npc: str, number: int) -> RevisionRow:
         """A revision, or REVISION_NOT_FOUND."""
-        with self._transaction() as connection:
-            return revisions.find(connection, npc, number)
+        return self._run(revisions.find, npc, number)
 
     def roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
         """Lets an NPC point at another of its revisions; only with this etag, if it is not empty."""
-        with self._transaction() as connection:
-            return revisions.roll_back(connection, npc, number, etag, request)
+        return self._run(revisions.roll_back, npc, number, etag, request)
 
     def rolled_back(self, npc: str, request: RequestKey) -> NpcRow | None:
         """The NPC, if the first try of this request rolled it back."""
-        with self._transaction() as connection:
-            return npcs.changed(connection, npc, request)
+        return self._run(npcs.changed, npc, request)
 
     def add_demonstration(self, npc: str, data: bytes, examples: int, request: RequestKey) -> DemonstrationRow:
         """Stores a clip."""
-        with self._transaction() as connection:
-            return demonstrations.create(connection, npc, data, examples, request)
+        return self._run(demonstrations.create, npc, data, examples, request)
 
     def demonstrations(self, npc: str, after: str, limit: int) -> list[DemonstrationRow]:
         """An NPC's clips in order of id, those behind `after`."""
-        with self._transaction() as connection:
-            return demonstrations.page(connection, npc, after, limit)
+        return self._run(demonstrations.page, npc, after, limit)
 
     def demonstration_data(self, npc: str, demonstration: str) -> bytes:
         """The data of a clip, or DEMONSTRATION_NOT_FOUND."""
-        with self._transaction() as connection:
-            return demonstrations.data(connection, npc, demonstration)
+        return self._run(demonstrations.data, npc, demonstration)
 
     def delete_demonstration(self, npc: str, demonstration: str, request: RequestKey = ONCE) -> None:
         """Deletes a clip; revisions adapted from it stay."""
-        with self._transaction() as connection:
-            demonstrations.remove(connection, npc, demonstration, request)
+        self._run(demonstrations.remove, npc, demonstration, request)
 
     def support(self, npc: str) -> list[bytes]:
         """The clips that the acting revision was adapted from and that still exist, oldest first."""
-        with self._transaction() as connection:
-            return revisions.support(connection, npc)
+        return self._run(revisions.support, npc)
 
     def commit(self, wanted: CommitRequest, request: RequestKey) -> tuple[RevisionRow, list[str]]:
         """Writes a revision, its new clips and the NPC's pointer; returns it and the new clips' ids."""
-        with self._transaction() as connection:
-            return revisions.commit(connection, wanted, request)
+        return self._run(revisions.commit, wanted, request)
 
     def committed(self, npc: str, request: RequestKey) -> tuple[RevisionRow, list[str]] | None:
         """What a commit under this request id gave, if there was one."""
-        with self._transaction() as connection:
-            return revisions.committed(connection, npc, request)
+        return self._run(revisions.committed, npc, request)
 
-    def _check_room(self) -> None:
+    def _create(
+        self,
+        connection: Connection,
+        npc: NpcRow,
+        archetype_revision: str,
+        state: bytes,
+        request: RequestKey,
+        support_nll: float,
+        clips: Sequence[tuple[bytes, int]],
+    ) -> tuple[NpcRow, bool]:
+        if (before := npcs.created(connection, request)) is not None:
+            return before, False
+        npcs.create(connection, npc, archetype_revision, state, request, support_nll)
+        copies.write_sources(connection, npc.id, clips)
         if self._num_npcs >= self._max_npcs:
             raise ServiceError(
                 "TOO_MANY",
@@ -188,12 +186,16 @@ class Store:
                 "a larger --max-npcs",
                 limit=self._max_npcs,
             )
+        return npc, True
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            raise ServiceError("STORE_UNAVAILABLE", f"the store failed: {cause}; nothing was changed") from error
+    def _run(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Does work in one transaction; again, if another server was quicker, to see what it did."""
+        for tries in range(1, RACES + 1):
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection, *args, **kwargs)
+            except SQLAlchemyError as error:
+                if not lost_race(error) or tries == RACES:
+                    raise failure(error) from error
+            time.sleep(random.uniform(0, 0.002 * tries))
+        raise AssertionError  # the last try returned or raised

@@ -1,51 +1,21 @@
-"""The store: what it acknowledged is there, what failed left nothing, and a second server is kept out."""
+"""The store: what it acknowledged is there, and what failed left nothing."""
 
 import contextlib
-import sqlite3
-import time
-from pathlib import Path
 
 import pytest
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.store import CommitRequest, NpcFilter, NpcRow, RequestKey, Store, StoreError
-
-ANY = RequestKey("", "")
-STATE = b"state"
-
-
-def npc_row(name: str, archetype: str = "guard", etag: str = "first") -> NpcRow:
-    now = time.time()
-    return NpcRow(name, archetype, "", (1 << 64) - 1, 1, 0, now, now, etag)
-
-
-def commit_of(store: Store, npc: str, **changes: object) -> CommitRequest:
-    wanted = CommitRequest(npc, store.npc(npc).etag, "abc", 5, 0.5, b"adapted", ((b"clip", 5),), (), False)
-    return wanted._replace(**changes)
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'npcs.db'}"
-
-
-@pytest.fixture
-def store(url: str) -> Store:
-    opened = Store(url)
-    opened.create_npc(npc_row("bob"), "abc", STATE, ANY)
-    return opened
-
-
-def reason_of(error: pytest.ExceptionInfo[ServiceError]) -> str:
-    return error.value.reason
+from npcmeta_server.store import NpcFilter, RequestKey, Store
+from tests.server.store.conftest import ask
+from tests.server.store.rows import ANY, STATE, commit_of, npc_row, reason_of
 
 
 def test_an_npc_comes_back_as_it_was_made_after_the_store_was_opened_again(url: str, store: Store) -> None:
     made = store.npc("bob")
     assert made.seed == (1 << 64) - 1
     store.close()
-    again = Store(url)
-    row, revision, state = again.state("bob")
+    with contextlib.closing(Store(url)) as again:
+        row, revision, state = again.state("bob")
     assert row == made
     assert (revision.number, revision.examples, state) == (1, 0, STATE)
 
@@ -125,32 +95,13 @@ def test_revisions_come_in_pages_newest_first(store: Store) -> None:
     assert store.revisions("bob", 1, 9) == []
 
 
-def test_a_repeated_clip_that_was_deleted_meanwhile_is_not_made_again(store: Store) -> None:
-    key = RequestKey("CreateDemonstration:a", "1")
-    made = store.add_demonstration("bob", b"x", 1, key)
-    store.delete_demonstration("bob", made.id)
-    with pytest.raises(ServiceError) as caught:
-        store.add_demonstration("bob", b"x", 1, key)
-    assert reason_of(caught) == "DEMONSTRATION_NOT_FOUND"
-    assert store.demonstrations("bob", "", 9) == []
-
-
-def test_a_request_that_failed_may_be_sent_again_with_the_same_id(store: Store) -> None:
-    create, adapt = RequestKey("CreateNpc:b", "1"), RequestKey("Adapt:b", "1")
-    stale = commit_of(store, "bob", expected_etag="stale")
-    for fails in (lambda: store.create_npc(npc_row("bob"), "abc", STATE, create), lambda: store.commit(stale, adapt)):
-        with pytest.raises(ServiceError):
-            fails()
-    assert store.create_npc(npc_row("eve"), "abc", STATE, create)[1]
-    assert store.commit(commit_of(store, "bob"), adapt)[0].number == 2
-
-
-def test_numbers_and_names_beyond_all_bounds_find_nothing(store: Store) -> None:
-    for name in ("", "BOB", "bob'; drop table npcs; --", "b\0b", "b" * 100_000, "%", "bo_"):
-        with pytest.raises(ServiceError) as caught:
-            store.state(name)
-        assert reason_of(caught) == "NPC_NOT_FOUND"
-        assert store.states([name]) == {}
+@pytest.mark.parametrize("name", ["", "BOB", "bob'; drop table npcs; --", "b\0b", "b" * 100_000, "%", "bo_"])
+def test_names_beyond_all_bounds_find_nothing(store: Store, name: str) -> None:
+    for ask_for in (store.state, lambda wanted: store.states([wanted])["bob"]):
+        with pytest.raises((ServiceError, KeyError)) as caught:
+            ask_for(name)
+        # PostgreSQL keeps no text with a zero in it.
+        assert isinstance(caught.value, KeyError) or caught.value.reason in ("NPC_NOT_FOUND", "INVALID_ARGUMENT")
     assert store.states([]) == {}
     assert store.npcs(NpcFilter("b%"), "", 9) == []
 
@@ -174,40 +125,21 @@ def test_a_commit_cannot_reach_another_npc_that_got_the_same_name(store: Store) 
     assert store.state("bob")[2] == STATE
 
 
-def test_repeated_requests_get_their_first_answer(store: Store) -> None:
-    create = RequestKey("CreateNpc:a", "1")
-    first, is_new = store.create_npc(npc_row("eve"), "abc", STATE, create)
-    again, is_new_again = store.create_npc(npc_row("eve", etag="other"), "abc", STATE, create)
-    assert (first, is_new, is_new_again) == (again, True, False)
-    adapt = RequestKey("Adapt:a", "1")
-    assert store.commit(commit_of(store, "bob"), adapt) == store.commit(commit_of(store, "bob"), adapt)
-    assert store.committed("bob", adapt) is not None
-    clip = RequestKey("CreateDemonstration:a", "1")
-    assert store.add_demonstration("bob", b"x", 1, clip) == store.add_demonstration("bob", b"x", 1, clip)
-    for key in (create, adapt, clip):
-        with pytest.raises(ServiceError) as caught:
-            store.commit(commit_of(store, "bob"), key._replace(digest="2"))
-        assert reason_of(caught) == "REQUEST_ID_REUSED"
-
-
 def test_deleting_an_npc_deletes_what_belongs_to_it_and_frees_its_name(url: str, store: Store) -> None:
     store.commit(commit_of(store, "bob"), ANY)
     with pytest.raises(ServiceError) as caught:
         store.delete_npc("bob", "first")
     assert reason_of(caught) == "ETAG_MISMATCH"
     store.delete_npc("bob", store.npc("bob").etag)
-    for ask in (store.npc, store.state, store.support, lambda npc: store.revisions(npc, 9, 9)):
+    for ask_for in (store.npc, store.state, store.support, lambda npc: store.revisions(npc, 9, 9)):
         with pytest.raises(ServiceError) as caught:
-            ask("bob")
+            ask_for("bob")
         assert reason_of(caught) == "NPC_NOT_FOUND"
     store.create_npc(npc_row("bob"), "abc", STATE, ANY)
     assert store.demonstrations("bob", "", 9) == []
     store.close()
-    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as raw:
-        counts = [
-            raw.execute(f"select count(*) from {table}").fetchone()[0] for table in ("revisions", "demonstrations")
-        ]
-    assert counts == [1, 0]
+    counts = [ask(url, f"select count(*) from {table}") for table in ("revisions", "demonstrations")]
+    assert counts == [[(1,)], [(0,)]]
 
 
 def test_a_name_is_given_once(store: Store) -> None:
@@ -216,33 +148,18 @@ def test_a_name_is_given_once(store: Store) -> None:
     assert reason_of(caught) == "NPC_EXISTS"
 
 
-def test_a_second_server_is_kept_out(url: str, store: Store) -> None:
-    with pytest.raises(StoreError, match="is another server using it"):
-        Store(url)
-    assert store.npc("bob").id == "bob"
+def test_a_demonstration_counts_once_among_the_examples_of_a_revision(store: Store) -> None:
+    stored = ("bob", store.add_demonstration("bob", b"stored", 3, ANY).id)
+    with pytest.raises(ServiceError, match=r"^npcs/bob/demonstrations/.* already, nothing was changed"):
+        store.commit(commit_of(store, "bob", demonstrations=(stored, stored)), ANY)
+    store.commit(commit_of(store, "bob", clips=(), demonstrations=(stored,)), ANY)
+    with pytest.raises(ServiceError, match="or adapt from_scratch"):
+        store.commit(commit_of(store, "bob", clips=(), demonstrations=(stored,)), ANY)
+    store.commit(commit_of(store, "bob", clips=(), demonstrations=(stored,), from_scratch=True), ANY)
+    assert store.support("bob") == [b"stored"]
 
 
-@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4000])
-def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "npcs.db").write_bytes(content)
-    with pytest.raises(StoreError, match="cannot be opened"):
-        Store(f"sqlite:///{tmp_path / 'npcs.db'}")
-    assert (tmp_path / "npcs.db").read_bytes() == content
-
-
-def test_other_refusals_to_open(tmp_path: Path, url: str, store: Store) -> None:
-    with pytest.raises(StoreError, match="expected sqlite:///FILE"):
-        Store("mysql://user:secret@host/db")
-    with pytest.raises(StoreError, match="cannot be opened"):
-        Store(f"sqlite:///{tmp_path / 'no' / 'such' / 'folder.db'}")
-    store.close()
-    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as raw, raw:
-        raw.execute("update schema set version = 99")
-    with pytest.raises(StoreError, match="schema version 99"):
-        Store(url)
-
-
-def test_a_refused_url_does_not_show_its_password() -> None:
-    with pytest.raises(StoreError) as caught:
-        Store("postgresql://user:secret@host/db")
-    assert "secret" not in str(caught.value)
+def test_thousands_of_clips_behind_one_revision_are_found_in_order(store: Store) -> None:
+    clips = tuple((b"%d" % i, 1) for i in range(3_000))
+    store.commit(commit_of(store, "bob", clips=clips, from_scratch=True), ANY)
+    assert store.support("bob") == [data for data, _ in clips]

@@ -1,0 +1,123 @@
+"""Two servers on one database: nothing is lost between them, whoever is quicker."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.store import RequestKey, Store, StoreError
+from tests.server.store.postgres import PASSWORD, Cluster
+from tests.server.store.rows import ANY, STATE, commit_of, npc_row, reason_of
+
+pytestmark = pytest.mark.postgres
+ROUNDS = 20
+
+
+@pytest.fixture
+def pair(cluster: Cluster) -> Iterator[tuple[Store, Store]]:
+    """Two servers' stores, and one NPC, bob."""
+    url = cluster.new_database()
+    with contextlib.closing(Store(url)) as first, contextlib.closing(Store(url)) as second:
+        first.create_npc(npc_row("bob"), "abc", STATE, ANY)
+        yield first, second
+
+
+def at_once(*calls: Callable[[], object]) -> list[object]:
+    """What calls gave that were made at the same time; a refusal as its reason."""
+
+    def ended(call: Callable[[], object]) -> object:
+        try:
+            return call()
+        except ServiceError as error:
+            return error.reason
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(ended, calls))
+
+
+def test_what_one_wrote_the_other_reads(pair: tuple[Store, Store]) -> None:
+    first, second = pair
+    revision, clips = first.commit(commit_of(first, "bob"), ANY)
+    assert second.state("bob") == first.state("bob")
+    assert second.acting(["bob", "nobody"]) == {"bob": revision.create_time}
+    assert second.demonstration_data("bob", clips[0]) == b"clip"
+    second.delete_npc("bob", "")
+    assert first.acting(["bob"]) == {}
+
+
+def test_of_commits_on_one_revision_one_is_made_and_the_other_told(pair: tuple[Store, Store]) -> None:
+    first, second = pair
+    for number in range(2, 2 + ROUNDS):
+        wanted = commit_of(first, "bob", clips=((b"%d" % number, 1),))
+        ends = at_once(*(partial(s.commit, wanted, ANY) for s in pair))
+        assert ends.count("ETAG_MISMATCH") == 1
+        assert first.npc("bob").revision == second.npc("bob").revision == number
+    assert len(first.support("bob")) == ROUNDS
+
+
+def test_a_request_that_reaches_both_is_done_once(pair: tuple[Store, Store]) -> None:
+    first, second = pair
+    for number in range(ROUNDS):
+        create, adapt, clip = (RequestKey(f"{method}:{number}", "1") for method in ("CreateNpc", "Adapt", "Clip"))
+        name = f"npc-{number}"
+        made = at_once(*(partial(s.create_npc, npc_row(name), "abc", STATE, create) for s in pair))
+        assert sorted(is_new for _, is_new in made) == [False, True]
+        wanted = commit_of(first, name)
+        one, other = at_once(*(partial(s.commit, wanted, adapt) for s in pair))
+        assert one == other
+        one, other = at_once(*(partial(s.add_demonstration, name, b"x", 1, clip) for s in pair))
+        assert one == other
+        assert len(second.demonstrations(name, "", 9)) == 2
+
+
+def test_a_name_is_given_once_though_two_ask_for_it(pair: tuple[Store, Store]) -> None:
+    for number in range(ROUNDS):
+        row = npc_row(f"npc-{number}")
+        ends = at_once(*(partial(s.create_npc, row, "abc", STATE, ANY) for s in pair))
+        assert ends.count("NPC_EXISTS") == 1
+
+
+def test_a_commit_beside_a_delete_is_whole_or_not_there(pair: tuple[Store, Store]) -> None:
+    first, second = pair
+    for number in range(ROUNDS):
+        name = f"npc-{number}"
+        first.create_npc(npc_row(name), "abc", STATE, ANY)
+        wanted = commit_of(first, name)
+        end, _ = at_once(partial(first.commit, wanted, ANY), partial(second.delete_npc, name, ""))
+        assert end in ("NPC_NOT_FOUND", "ETAG_MISMATCH") or isinstance(end, tuple)
+        with pytest.raises(ServiceError) as caught:
+            second.state(name)
+        assert reason_of(caught) == "NPC_NOT_FOUND"
+
+
+def test_neither_a_wrong_password_nor_a_right_one_is_shown(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
+    for url in (cluster.url().replace(PASSWORD, PASSWORD + "-wrong"), cluster.url("no_such_database")):
+        with pytest.raises(StoreError, match="cannot be opened") as caught:
+            Store(url)
+        assert PASSWORD not in str(caught.value) + repr(caught.value.__cause__)
+        assert "***" in str(caught.value)
+    assert PASSWORD not in "".join(capfd.readouterr())
+
+
+def test_a_database_that_starts_anew_is_found_again_and_has_everything(cluster: Cluster) -> None:
+    with contextlib.closing(Store(cluster.new_database())) as store:
+        store.create_npc(npc_row("bob"), "abc", STATE, ANY)
+        for number in range(2, 5):
+            store.commit(commit_of(store, "bob"), ANY)
+            wanted = commit_of(store, "bob")
+            cluster.stop()
+            try:
+                for call in (partial(store.commit, wanted, ANY), partial(store.state, "bob")):
+                    with pytest.raises(ServiceError, match=r"the (store failed|connection).*try again") as caught:
+                        call()
+                    assert reason_of(caught) == "STORE_UNAVAILABLE"
+                    assert PASSWORD not in caught.value.message
+            finally:
+                cluster.start()
+            assert store.npc("bob").revision == number
+            cluster.stop()
+            cluster.start()
+            assert store.state("bob")[2] == b"adapted"

@@ -1,0 +1,83 @@
+"""Two servers that act with the NPCs of one database: what one commits, the other's next cast has."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from npcmeta.archetype import begin_npc
+from npcmeta_server.catalog import Catalog
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.roster import Roster
+from npcmeta_server.store import Store
+from tests.server.store.postgres import Cluster
+from tests.server.test_roster import ANY, acquired, create, offered, revisions, wanted
+
+__all__ = ["offered"]
+pytestmark = pytest.mark.postgres
+House = tuple[Roster, Store, OwnerThread]
+
+
+@contextlib.asynccontextmanager
+async def house(offered: Catalog, url: str) -> AsyncIterator[House]:
+    storage = OwnerThread("store")
+    store = await storage.run(Store, url)
+    roster = Roster(offered, store, storage, 1 << 20)
+    try:
+        yield roster, store, storage
+    finally:
+        roster.close()
+        await storage.run(store.close)
+        storage.close()
+
+
+@pytest.fixture
+async def houses(offered: Catalog, cluster: Cluster) -> AsyncIterator[tuple[House, House]]:
+    url = cluster.new_database()
+    async with house(offered, url) as first, house(offered, url) as second:
+        for name in ("amy", "bob"):
+            await first[2].run(create, first[1], offered, name)
+        yield first, second
+
+
+async def test_what_one_server_commits_acts_on_the_other_from_its_next_cast_on(
+    houses: tuple[House, House], offered: Catalog
+) -> None:
+    (first, *kept), (second, *_) = houses
+    amy, bob = await acquired(second, "amy", "bob")
+    assert await revisions(second, amy, bob) == [1, 1]
+    state = begin_npc(offered.hosted["guard"].archetype, "bob").state
+    for number in (2, 3):
+        await first.commit(await wanted(*kept, offered, "bob"), ANY, state)
+        assert await revisions(second, *await acquired(second, "amy", "bob")) == [1, number]
+    await first.roll_back("bob", 1, "", ANY)
+    assert await revisions(second, *await acquired(second, "amy", "bob")) == [1, 1]
+    assert (amy, bob) == tuple(await acquired(second, "amy", "bob"))  # where they were
+
+
+async def test_a_commit_on_what_another_server_changed_is_refused(
+    houses: tuple[House, House], offered: Catalog
+) -> None:
+    (first, *kept), (second, *_) = houses
+    await acquired(second, "bob")
+    stale = await wanted(*kept, offered, "bob")
+    state = begin_npc(offered.hosted["guard"].archetype, "bob").state
+    await first.commit(stale, ANY, state)
+    with pytest.raises(ServiceError, match="changed meanwhile"):
+        await second.commit(stale, ANY, state)
+
+
+async def test_who_was_deleted_and_made_anew_elsewhere_acts_as_what_it_is_now(
+    houses: tuple[House, House], offered: Catalog
+) -> None:
+    (first, store, storage), (second, *_) = houses
+    old, _ = await acquired(second, "bob", "amy")
+    await first.delete("bob", "")
+    [gone] = await second.acquire("guard", ["bob"])
+    assert isinstance(gone, ServiceError)
+    assert gone.reason == "NPC_NOT_FOUND"
+    await storage.run(create, store, offered, "bob")
+    state = begin_npc(offered.hosted["guard"].archetype, "bob").state
+    await first.commit(await wanted(store, storage, offered, "bob"), ANY, state)
+    assert await revisions(second, *await acquired(second, "bob"), old) == [2, 0]
