@@ -16,6 +16,7 @@ class AdaptJob(NamedTuple):
     npc: str
     seed: int
     clip: Clip
+    held_out: Clip | None = None  # examples to judge the result on, which it does not see
 
 
 class ExportJob(NamedTuple):
@@ -44,6 +45,7 @@ class Adapted(NamedTuple):
     state: dict[str, np.ndarray]  # the same, as the bank takes it
     examples: int
     support_nll: float  # nats per decision
+    held_out_nll: float = 0.0  # the same of the examples that were held out, if there were some
 
 
 class Exported(NamedTuple):
@@ -80,5 +82,12 @@ class Cancel(NamedTuple):
     number: int
 
 
-Order = Numbered | Cancel
+class Load(NamedTuple):
+    """A further archetype revision, for jobs to come."""
+
+    revision: str
+    data: bytes  # its file
+
+
+Order = Numbered | Cancel | Load
 """What goes into the adaptation process."""

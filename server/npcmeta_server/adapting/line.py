@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 
-from npcmeta_server.adapting.jobs import Answer, Cancel, Dropped, Numbered, Order
+from npcmeta_server.adapting.jobs import Answer, Cancel, Dropped, Load, Numbered, Order
 
 
 class Line:
@@ -17,6 +17,8 @@ class Line:
         self._said: list[tuple[int, Answer]] = []
         self._cancelled: set[int] = set()
         self.waiting: list[Numbered] = []
+        self.loads: list[Load] = []
+        """Archetype revisions that have come, for whoever takes them; those that a job needs come before it."""
 
     def tell(self, number: int, answer: Answer) -> None:
         """Lets an answer go out with the next message."""
@@ -51,6 +53,9 @@ class Line:
     def _take(self, order: Order) -> None:
         if isinstance(order, Numbered):
             self.waiting.append(order)
+            return
+        if isinstance(order, Load):
+            self.loads.append(order)
             return
         assert isinstance(order, Cancel)
         self._cancelled.add(order.number)

@@ -62,6 +62,16 @@ class AdaptationPool:
         assert isinstance(answer, Exported)
         return answer.model
 
+    def load(self, revision: str, data: bytes) -> None:
+        """Takes the file of a further archetype revision, for jobs to come."""
+        self._files[revision] = data
+        for process in self._processes:
+            process.load(revision, data)
+
+    def unload(self, revision: str) -> None:
+        """Forgets an archetype revision that no job will ask for; processes that have it keep it to their end."""
+        self._files.pop(revision, None)
+
     def close(self) -> None:
         """Ends the processes; jobs under way and those that wait fail."""
         self._closed = True
@@ -123,8 +133,11 @@ class AdaptationPool:
 
     async def _start(self, process: AdaptationProcess) -> None:
         """In a thread: starting waits until the new process has read what it is given."""
+        files = dict(self._files)
         try:
-            await asyncio.to_thread(process.start, self._files)
+            await asyncio.to_thread(process.start, files)
+            for revision in self._files.keys() - files:  # came while it started
+                process.load(revision, self._files[revision])
         except OSError as error:
             log.error("no adaptation process could be started: %s", error)
             self._fail(Failed("ADAPTATION_FAILED", "no adaptation process could be started, nothing was changed"))

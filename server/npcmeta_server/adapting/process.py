@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 
 from npcmeta_server import metrics
 from npcmeta_server.adapting import worker
-from npcmeta_server.adapting.jobs import Answer, Cancel, Numbered, Order, Progressed
+from npcmeta_server.adapting.jobs import Answer, Cancel, Load, Numbered, Order, Progressed
 from npcmeta_server.adapting.queue import Entry
 from npcmeta_server.owner_thread import OwnerThread
 
@@ -70,6 +70,10 @@ class AdaptationProcess:
         for number, each in self.jobs.items():
             if each is entry:
                 self._send(Cancel(number))
+
+    def load(self, revision: str, data: bytes) -> None:
+        """Gives a further archetype revision, if it runs, before the jobs that need it."""
+        self._send(Load(revision, data))
 
     def start(self, files: Mapping[str, bytes]) -> None:
         """Starts it; returns when it has been given the archetypes' files. May be called from any thread."""

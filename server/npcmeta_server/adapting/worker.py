@@ -63,7 +63,7 @@ def work(connection: Connection, files: Mapping[str, bytes]) -> None:
 
     Args:
         connection: Orders come in, lists of `(number, answer)` go out.
-        files: The archetypes' files, by name.
+        files: The files of archetype revisions, by revision.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "nice"):
@@ -76,6 +76,9 @@ def work(connection: Connection, files: Mapping[str, bytes]) -> None:
     try:
         while True:
             line.wait()
+            while line.loads:
+                revision, data = line.loads.pop()
+                archetypes[revision] = archetype_from_bytes(data, source=revision)
             _answer(archetypes, templates, take_batch(line.waiting), line)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
@@ -191,4 +194,8 @@ def _adapted(
         )
     npc = Npc(job.npc, archetype.name, archetype.revision, job.clip.examples, job.seed, own)
     arrays = {key: value.numpy() for key, value in own.items()}
-    return Adapted(npc_to_bytes(npc), arrays, job.clip.examples, float(nll[row]))
+    held_out = 0.0
+    if job.held_out is not None:
+        reached = {key: value[row : row + 1] for key, value in state.items()}
+        held_out = float(support_nll(learner, archetype.meta, reached, to_examples(job.held_out)))
+    return Adapted(npc_to_bytes(npc), arrays, job.clip.examples, float(nll[row]), held_out)

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npcmeta.archetype import Archetype, begin_npc, build_learner, npc_from_bytes
+from npcmeta.evaluate import support_nll
 from npcmeta_server.adapting import worker
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Dropped, ExportJob, Failed, Numbered, Progressed
-from npcmeta_server.clips import Clip, read
+from npcmeta_server.clips import Clip, read, to_examples
 from tests import toys
 from tests.server import client
 from tests.server.conftest import ARCHETYPES, save
@@ -199,3 +200,22 @@ def test_an_inner_loop_that_nobody_wants_any_more_ends_behind_its_step(scout: Ar
         *steps, end = listener.answers[number]
         assert [step.step for step in steps if isinstance(step, Progressed)] == [0, 1, 2]
         assert end == Dropped()
+
+
+def test_what_is_held_out_judges_an_adapted_npc_and_does_not_teach_it(scout: Archetype) -> None:
+    shown, held_out = clip(20, 1), clip(30, 2)
+    batch = [
+        Numbered(0, AdaptJob("scout", "x", 0, shown, held_out)),
+        Numbered(1, AdaptJob("scout", "x", 0, shown)),
+        Numbered(2, AdaptJob("scout", "x", 0, clip(5, 3), clip(7, 3))),
+    ]
+    judged, plain, _ = (found[-1] for found in run(scout, batch).values())
+    assert isinstance(judged, Adapted)
+    assert isinstance(plain, Adapted)
+    learner = build_learner(scout)
+    state = npc_from_bytes(plain.data, scout, source="x").state
+    expected = support_nll(learner, scout.meta, state, to_examples(held_out))
+    assert judged.held_out_nll == pytest.approx(float(expected), abs=1e-5)
+    np.testing.assert_allclose(
+        *(np.concatenate([a.ravel() for a in end.state.values()]) for end in (judged, plain)), atol=1e-5
+    )
