@@ -12,6 +12,7 @@ from grpc_tools import protoc
 
 FOREIGN = {
     "google/protobuf/any.proto": ("Any",),
+    "google/protobuf/duration.proto": ("Duration",),
     "google/protobuf/empty.proto": ("Empty",),
     "google/protobuf/field_mask.proto": ("FieldMask",),
     "google/protobuf/timestamp.proto": ("Timestamp",),

@@ -52,6 +52,9 @@ REASONS: dict[str, Reason] = {
         grpc.StatusCode.FAILED_PRECONDITION, "the NPC was adapted by an archetype revision that is not loaded"
     ),
     "ADAPTATION_FAILED": Reason(grpc.StatusCode.UNAVAILABLE, "the adaptation process stopped; try again"),
+    "TIME_BUDGET_EXCEEDED": Reason(
+        grpc.StatusCode.DEADLINE_EXCEEDED, "no inner loop ended within the time budget; nothing was changed"
+    ),
     "ADAPTATION_DIVERGED": Reason(grpc.StatusCode.FAILED_PRECONDITION, "the inner loop left the finite numbers"),
     "STORE_UNAVAILABLE": Reason(grpc.StatusCode.UNAVAILABLE, "the store could not be read or written"),
     "SHUTTING_DOWN": Reason(grpc.StatusCode.UNAVAILABLE, "the server is stopping; please reconnect"),

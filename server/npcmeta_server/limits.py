@@ -30,6 +30,8 @@ MAX_ADAPTATIONS_OF_ONE = 1_000
 """the same of one client: of a token, or where there are none, of a connection"""
 MAX_WEIGHT = 1e6
 """the weight of an example"""
+MAX_BUDGET_SECONDS = 3600
+"""seconds of a time budget"""
 MAX_PAGE = 1000
 """entries in a page of a list"""
 MAX_ID = 63

@@ -14,7 +14,7 @@ from npcmeta_server.catalog import Catalog, Hosted
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.seating import Acting, Resident, resident, seat
-from npcmeta_server.store import ONCE, CommitRequest, NpcRow, RequestKey, RevisionRow, Store
+from npcmeta_server.store import ONCE, CommitRequest, Committed, NpcRow, RequestKey, RevisionRow, Store
 
 AT_A_TIME = 256
 """NPCs that are read from the store in one turn: a cast of thousands must not keep commits waiting."""
@@ -74,7 +74,7 @@ class Roster:
             names, rows = [entry.npc for entry in acting], [entry.row for entry in acting]
             self._troupe.thread.post(self._troupe.ensembles[archetype].bank.release, names, rows)
 
-    async def commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> tuple[RevisionRow, list[str]]:
+    async def commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> Committed:
         """Commits a revision to disk and then lets it act; done to the end even if whoever asked is gone."""
         return await asyncio.shield(self._commit(wanted, request, state))
 
@@ -115,25 +115,25 @@ class Roster:
                 read = await self._storage.run(self._read, archetype, npcs, known)
             return await thread.run(seat, bank, npcs, read)
 
-    async def _commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> tuple[RevisionRow, list[str]]:
+    async def _commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> Committed:
         async with self._turn:
             with metrics.COMMIT_SECONDS.time():
                 await self._troupe.check_move(wanted.npc, wanted.archetype_revision)
-                revision, clips, new = await self._storage.run(self._committed, wanted, request)
+                done, new = await self._storage.run(self._committed, wanted, request)
                 if not new:
-                    return revision, clips
-                await self._renew(revision, state)
-            metrics.REVISIONS.labels(revision.archetype).inc()
-            return revision, clips
+                    return done
+                await self._renew(done.revision, state)
+            metrics.REVISIONS.labels(done.revision.archetype).inc()
+            return done
 
-    def _committed(self, wanted: CommitRequest, request: RequestKey) -> tuple[RevisionRow, list[str], bool]:
+    def _committed(self, wanted: CommitRequest, request: RequestKey) -> tuple[Committed, bool]:
         """Commits, on the store's thread, and says whether it was new.
 
         A retry may come behind later commits: what its first try made is told, and does not act again.
         """
         if (before := self._store.committed(wanted.npc, request)) is not None:
-            return *before, False
-        return *self._store.commit(wanted, request), True
+            return before, False
+        return self._store.commit(wanted, request), True
 
     async def _roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
         async with self._turn:

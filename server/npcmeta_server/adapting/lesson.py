@@ -23,7 +23,7 @@ class Lesson:
     ) -> None:
         """Begins with the clips that are known already; `watch` is told of every inner step of what `client` asks."""
         self._pool, self._hosted, self._npc, self._watch, self._client = pool, hosted, npc, watch, client
-        self._clips = list(known)
+        self._clips, self._known = list(known), len(known)
         self.examples = sum(clip.examples for clip in self._clips)  # how many there are so far
         self._adapted: Adapted | None = None
         self._covered = -1  # clips behind the last result
@@ -43,13 +43,28 @@ class Lesson:
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._adapt_meanwhile())
 
-    async def finish(self) -> Adapted:
-        """The result of adapting to everything; raises ServiceError if an inner loop failed."""
-        if self._running is not None:
-            await self._running
-        await self._adapt()
+    async def finish(self, seconds: float | None = None) -> tuple[Adapted, int]:
+        """The result of adapting to everything, and how many of the clips that were shown are behind it.
+
+        If that takes longer than `seconds`, it is the last result that there is.
+
+        Raises:
+            ServiceError: If an inner loop failed; TIME_BUDGET_EXCEEDED if none ended in time.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                if self._running is not None:
+                    await self._running
+                await self._adapt()
+        except TimeoutError as error:
+            if self._adapted is None:
+                raise ServiceError(
+                    "TIME_BUDGET_EXCEEDED",
+                    f"no inner loop on {self.examples} examples of npcs/{self._npc.id} ended within the time budget of "
+                    f"{seconds} s, nothing was changed; allow more time, or show fewer examples",
+                ) from error
         assert self._adapted is not None
-        return self._adapted
+        return self._adapted, self._covered - self._known
 
     async def discard(self) -> None:
         """Ends the lesson; nothing of it remains."""

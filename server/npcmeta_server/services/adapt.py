@@ -17,13 +17,16 @@ from npcmeta_server.catalog import Hosted
 from npcmeta_server.clips import Clip
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import adapt_pb2
+from npcmeta_server.limits import MAX_BUDGET_SECONDS
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.ports.surface import caller
 from npcmeta_server.roster import Roster
 from npcmeta_server.services.npcs import checked_request_id
 from npcmeta_server.services.stopping import until
-from npcmeta_server.store import CommitRequest, NpcRow, RequestKey, RevisionRow, Store
+from npcmeta_server.store import CommitRequest, Committed, NpcRow, RequestKey, Store
 
+Shown = Clip | names.Part
+"""What a stream brought: examples that are new, or the name of stored ones."""
 Send = Callable[[adapt_pb2.AdaptResponse], None]
 
 
@@ -35,6 +38,7 @@ class Pupil(NamedTuple):
     known: list[Clip]  # examples that the new revision begins with
     from_scratch: bool
     request: RequestKey
+    seconds: float | None  # that a commit may wait for the inner loop
     at_once: bool  # everything is there already: adapt at the end, not as it comes
 
 
@@ -83,21 +87,22 @@ class Adapt:
         npc = names.npc_id(first.setup.npc)
         with self._roster.alone(npc):
             request = _request_key(npc, first.setup, content)
-            pupil = await self._storage.run(self._begin, npc, first.setup.from_scratch, request, bool(content))
+            pupil = await self._storage.run(self._begin, npc, first.setup, request, bool(content))
             if not isinstance(pupil, Pupil):
-                send(_committed(*pupil))
+                send(_committed(pupil))
                 return
             send(_started(pupil))
             await self._teach(pupil, requests, send)
 
     async def _teach(self, pupil: Pupil, requests: AsyncIterator[adapt_pb2.AdaptRequest], send: Send) -> None:
         lesson = Lesson(self._pool, pupil.hosted, pupil.row, pupil.known, lambda step: send(_progress(step)), caller())
-        shown: list[Clip | names.Part] = []
+        shown: list[Shown] = []
         try:
             async for request in requests:
                 kind = request.WhichOneof("request")
                 if kind == "commit":
-                    send(_committed(*await self._commit(pupil, await lesson.finish(), shown)))
+                    adapted, used = await lesson.finish(pupil.seconds)
+                    send(_committed(await self._commit(pupil, adapted, shown[:used], shown[used:])))
                     return
                 if kind == "discard":
                     await lesson.discard()
@@ -110,7 +115,7 @@ class Adapt:
         finally:
             await lesson.discard()
 
-    async def _read(self, pupil: Pupil, request: adapt_pb2.AdaptRequest) -> tuple[Clip, Clip | names.Part]:
+    async def _read(self, pupil: Pupil, request: adapt_pb2.AdaptRequest) -> tuple[Clip, Shown]:
         """The examples of a message, and what a commit is to keep of it: themselves, or where they are stored."""
         archetype, kind = pupil.hosted.archetype, request.WhichOneof("request")
         if kind == "examples":
@@ -127,23 +132,17 @@ class Adapt:
             "INVALID_STREAM", "expected examples, a demonstration, feedback, a commit or a discard behind setup"
         )
 
-    async def _commit(
-        self, pupil: Pupil, adapted: Adapted, shown: list[Clip | names.Part]
-    ) -> tuple[RevisionRow, list[str]]:
-        archetype, new = pupil.hosted.archetype, [each for each in shown if isinstance(each, Clip)]
+    async def _commit(self, pupil: Pupil, adapted: Adapted, used: list[Shown], late: list[Shown]) -> Committed:
         # On the store's thread: it takes milliseconds, in which others have to act.
-        clip_data = await self._storage.run(lambda: tuple((clips.to_bytes(clip), clip.examples) for clip in new))
+        new, late_new = await self._storage.run(lambda: (_clip_data(used), _clip_data(late)))
         wanted = CommitRequest(
-            pupil.row.id, pupil.row.etag, archetype.revision, adapted.examples, adapted.support_nll, adapted.data,
-            clip_data, tuple((each.parent, each.id) for each in shown if isinstance(each, names.Part)),
-            pupil.from_scratch,
+            pupil.row.id, pupil.row.etag, pupil.hosted.archetype.revision, adapted.examples, adapted.support_nll,
+            adapted.data, new, _stored(used), pupil.from_scratch, late_new, _stored(late),
         )  # fmt: skip
         state = {key: torch.from_numpy(value) for key, value in adapted.state.items()}
         return await self._roster.commit(wanted, pupil.request, state)
 
-    def _begin(
-        self, npc: str, from_scratch: bool, request: RequestKey, at_once: bool
-    ) -> Pupil | tuple[RevisionRow, list[str]]:
+    def _begin(self, npc: str, setup: adapt_pb2.AdaptSetup, request: RequestKey, at_once: bool) -> Pupil | Committed:
         """Reads the NPC and what it was adapted from, on the store's thread; or the commit that a first try made."""
         if (before := self._store.committed(npc, request)) is not None:
             return before
@@ -151,9 +150,9 @@ class Adapt:
         # With the archetype revision that it acts with; if that is lost, with the current one.
         same = self._roster.repertoire.revision(row.archetype, acting.archetype_revision)
         hosted = same or self._roster.hosted(row.archetype)
-        data = [] if from_scratch else self._store.support(npc)
+        data = [] if setup.from_scratch else self._store.support(npc)
         known = [clips.from_bytes(each, hosted.archetype.spec) for each in data]
-        return Pupil(row, hosted, known, from_scratch, request, at_once)
+        return Pupil(row, hosted, known, setup.from_scratch, request, _time_budget(setup), at_once)
 
     def _read_demonstration(self, part: names.Part, hosted: Hosted) -> Clip:
         """Reads a stored clip, on the store's thread."""
@@ -176,6 +175,28 @@ async def _one_by_one(request: adapt_pb2.AdaptOnceRequest) -> AsyncIterator[adap
     for feedback in request.feedback:
         yield adapt_pb2.AdaptRequest(feedback=feedback)
     yield adapt_pb2.AdaptRequest(commit=adapt_pb2.Commit())
+
+
+def _clip_data(shown: list[Shown]) -> tuple[tuple[bytes, int], ...]:
+    return tuple((clips.to_bytes(each), each.examples) for each in shown if isinstance(each, Clip))
+
+
+def _stored(shown: list[Shown]) -> tuple[tuple[str, str], ...]:
+    return tuple((each.parent, each.id) for each in shown if isinstance(each, names.Part))
+
+
+def _time_budget(setup: adapt_pb2.AdaptSetup) -> float | None:
+    """Seconds that a commit may wait for the inner loop; None if it may wait for ever."""
+    if not setup.HasField("time_budget"):
+        return None
+    seconds = setup.time_budget.seconds + 1e-9 * setup.time_budget.nanos
+    if not 0 <= seconds <= MAX_BUDGET_SECONDS:
+        raise ServiceError(
+            "INVALID_ARGUMENT",
+            f"time_budget is {seconds:g} s, expected 0 to {MAX_BUDGET_SECONDS}; left out, a commit waits to the end",
+            field="time_budget",
+        )
+    return seconds
 
 
 def _request_key(npc: str, setup: adapt_pb2.AdaptSetup, content: str) -> RequestKey:
@@ -205,8 +226,10 @@ def _discarded(pupil: Pupil) -> adapt_pb2.AdaptResponse:
     return adapt_pb2.AdaptResponse(discarded=adapt_pb2.Discarded(npc=f"npcs/{pupil.row.id}"))
 
 
-def _committed(revision: RevisionRow, clip_ids: list[str]) -> adapt_pb2.AdaptResponse:
-    stored = [messages.demonstration_name(revision.npc, each) for each in clip_ids]
-    return adapt_pb2.AdaptResponse(
-        committed=adapt_pb2.Committed(revision=messages.revision(revision), demonstrations=stored)
+def _committed(done: Committed) -> adapt_pb2.AdaptResponse:
+    committed = adapt_pb2.Committed(
+        revision=messages.revision(done.revision),
+        demonstrations=[messages.demonstration_name(done.revision.npc, each) for each in done.clips],
+        left_out=[messages.demonstration_name(*each) for each in done.left_out],
     )
+    return adapt_pb2.AdaptResponse(committed=committed)

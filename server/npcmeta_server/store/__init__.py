@@ -6,6 +6,7 @@ from npcmeta_server.store.npcs import new_etag
 from npcmeta_server.store.rows import (
     ONCE,
     CommitRequest,
+    Committed,
     DemonstrationRow,
     NpcFilter,
     NpcRow,
@@ -19,6 +20,7 @@ from npcmeta_server.store.urls import StoreError, shown
 __all__ = [
     "ONCE",
     "CommitRequest",
+    "Committed",
     "DemonstrationRow",
     "NpcFilter",
     "NpcRow",

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, func, insert, select
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.store import demonstrations, npcs, schema
 from npcmeta_server.store.requests import remember, repeated, same_life
-from npcmeta_server.store.rows import CommitRequest, NpcRow, RequestKey, RevisionRow
+from npcmeta_server.store.rows import CommitRequest, Committed, NpcRow, RequestKey, RevisionRow
 
 _ACTING = (schema.revisions.c.npc == schema.npcs.c.id) & (schema.revisions.c.number == schema.npcs.c.revision)
 
@@ -74,8 +74,8 @@ def support(connection: Connection, npc: str) -> list[bytes]:
     return list(connection.execute(query).scalars())
 
 
-def commit(connection: Connection, wanted: CommitRequest, request: RequestKey) -> tuple[RevisionRow, list[str]]:
-    """Writes a revision, its new clips and the NPC's pointer; returns it and the new clips' ids."""
+def commit(connection: Connection, wanted: CommitRequest, request: RequestKey) -> Committed:
+    """Writes a revision, its new clips and the NPC's pointer."""
     if (before := committed(connection, wanted.npc, request)) is not None:
         return before
     npc = npcs.find(connection, wanted.npc)
@@ -84,17 +84,21 @@ def commit(connection: Connection, wanted: CommitRequest, request: RequestKey) -
     known = _stored_sources(connection, npc, wanted)
     made = [demonstrations.write(connection, npc.id, data, count) for data, count in wanted.clips]
     revision = _write(connection, npc, wanted, [*known, *(key for _, key in made)])
-    ids = [row.id for row, _ in made]
+    late = [demonstrations.write(connection, npc.id, data, count)[0].id for data, count in wanted.late_clips]
+    ids = [*(row.id for row, _ in made), *late]
+    left_out = [*wanted.late_demonstrations, *((npc.id, each) for each in late)]
     made_it = {"number": revision.number, "create_time": revision.create_time, "demonstrations": ids}
-    remember(connection, request, made_it)
-    return revision, ids
+    remember(connection, request, made_it | {"left_out": left_out})
+    return Committed(revision, ids, left_out)
 
 
-def committed(connection: Connection, npc: str, request: RequestKey) -> tuple[RevisionRow, list[str]] | None:
+def committed(connection: Connection, npc: str, request: RequestKey) -> Committed | None:
     """What a commit under this request id gave, if there was one."""
     if (before := repeated(connection, request)) is None:
         return None
-    return same_life(_find(connection, npc, before["number"]), before), before["demonstrations"]
+    revision = same_life(_find(connection, npc, before["number"]), before)
+    left_out = [(owner, clip) for owner, clip in before.get("left_out", [])]
+    return Committed(revision, before["demonstrations"], left_out)
 
 
 def as_revision(row: RowMapping, prefix: str = "") -> RevisionRow:

@@ -80,3 +80,13 @@ class CommitRequest(NamedTuple):
     clips: tuple[tuple[bytes, int], ...]  # new demonstrations: data and number of examples
     demonstrations: tuple[tuple[str, str], ...]  # stored ones that the revision was adapted from: npc, id
     from_scratch: bool  # False: those behind the acting revision count as well
+    late_clips: tuple[tuple[bytes, int], ...] = ()  # new demonstrations that it was not adapted from
+    late_demonstrations: tuple[tuple[str, str], ...] = ()  # stored ones, likewise
+
+
+class Committed(NamedTuple):
+    """What a commit wrote."""
+
+    revision: RevisionRow
+    clips: list[str]  # ids of the new demonstrations
+    left_out: list[tuple[str, str]]  # npc and id of those that the revision was not adapted from

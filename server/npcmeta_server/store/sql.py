@@ -17,6 +17,7 @@ from npcmeta_server.store.engine import failure, lost_race, open_database, refus
 from npcmeta_server.store.rows import (
     ONCE,
     CommitRequest,
+    Committed,
     DemonstrationRow,
     NpcFilter,
     NpcRow,
@@ -157,11 +158,11 @@ class Store:
         """The clips that the acting revision was adapted from and that still exist, oldest first."""
         return self._run(revisions.support, npc)
 
-    def commit(self, wanted: CommitRequest, request: RequestKey) -> tuple[RevisionRow, list[str]]:
-        """Writes a revision, its new clips and the NPC's pointer; returns it and the new clips' ids."""
+    def commit(self, wanted: CommitRequest, request: RequestKey) -> Committed:
+        """Writes a revision, its new clips and the NPC's pointer."""
         return self._run(revisions.commit, wanted, request)
 
-    def committed(self, npc: str, request: RequestKey) -> tuple[RevisionRow, list[str]] | None:
+    def committed(self, npc: str, request: RequestKey) -> Committed | None:
         """What a commit under this request id gave, if there was one."""
         return self._run(revisions.committed, npc, request)
 

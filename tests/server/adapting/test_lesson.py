@@ -67,16 +67,16 @@ async def test_what_comes_while_the_inner_loop_runs_is_adapted_to_together(pool:
     pool.may_go.set()
     await asyncio.sleep(0.01)
     assert pool.jobs == [5, 14]
-    assert (await lesson.finish()).examples == 14
+    assert (await lesson.finish())[0].examples == 14
     assert [event.examples for event in told] == [5, 14]
-    assert (await lesson.finish()).examples == 14
+    assert (await lesson.finish())[0].examples == 14
     assert pool.jobs == [5, 14]
 
 
 async def test_a_lesson_without_examples_gives_what_is_known(pool: SlowPool) -> None:
     pool.may_go.set()
-    assert (await lesson_of(pool, []).finish()).examples == 0
-    assert (await lesson_of(pool, [clip(3)]).finish()).examples == 3
+    assert (await lesson_of(pool, []).finish())[0].examples == 0
+    assert (await lesson_of(pool, [clip(3)]).finish())[0].examples == 3
 
 
 async def test_what_comes_at_once_is_adapted_to_at_the_end(pool: SlowPool) -> None:
@@ -86,7 +86,7 @@ async def test_what_comes_at_once_is_adapted_to_at_the_end(pool: SlowPool) -> No
         lesson.show(clip(rows), more_at_once=True)
         await asyncio.sleep(0)
     assert pool.jobs == []
-    assert (await lesson.finish()).examples == 3
+    assert (await lesson.finish())[0].examples == 3
 
 
 async def test_a_failure_on_the_way_is_tried_again_and_one_at_the_end_is_told(pool: SlowPool) -> None:
@@ -95,13 +95,13 @@ async def test_a_failure_on_the_way_is_tried_again_and_one_at_the_end_is_told(po
     lesson = lesson_of(pool, [])
     lesson.show(clip(2))
     await asyncio.sleep(0)
-    assert (await lesson.finish()).examples == 2
+    assert (await lesson.finish())[0].examples == 2
     assert pool.jobs == [2, 2]
     pool.failures = [ServiceError("ADAPTATION_DIVERGED", "left the finite numbers")] * 2
     lesson.show(clip(1))
     with pytest.raises(ServiceError, match="finite numbers"):
         await lesson.finish()
-    assert (await lesson.finish()).examples == 3
+    assert (await lesson.finish())[0].examples == 3
 
 
 async def test_a_fault_of_ours_is_not_swallowed(pool: SlowPool) -> None:
@@ -130,4 +130,36 @@ async def test_more_than_an_npc_may_have_is_refused_and_what_was_shown_before_st
         lesson.show(clip(2))
     assert caught.value.reason == "TOO_MANY"
     lesson.show(clip(1))
-    assert (await lesson.finish()).examples == MAX_EXAMPLES
+    assert (await lesson.finish())[0].examples == MAX_EXAMPLES
+
+
+async def test_when_the_time_is_over_the_last_result_counts_with_the_clips_behind_it(pool: SlowPool) -> None:
+    pool.may_go.set()
+    lesson = lesson_of(pool, [clip(2)])
+    lesson.show(clip(3))
+    lesson.show(clip(4))
+    await asyncio.sleep(0.01)
+    pool.may_go.clear()
+    lesson.show(clip(5))
+    adapted, used = await lesson.finish(0.05)
+    assert (adapted.examples, used) == (9, 2)
+    await asyncio.sleep(0)
+    assert pool.running == 0  # its work is freed
+
+
+async def test_what_has_ended_already_takes_no_time(pool: SlowPool) -> None:
+    pool.may_go.set()
+    lesson = lesson_of(pool, [])
+    lesson.show(clip(3))
+    await asyncio.sleep(0.01)
+    assert (await lesson.finish(0.0))[1] == 1
+
+
+async def test_without_any_result_in_time_nothing_can_be_committed(pool: SlowPool) -> None:
+    lesson = lesson_of(pool, [clip(2)])
+    lesson.show(clip(3))
+    with pytest.raises(ServiceError, match="on 5 examples of npcs/bob") as caught:
+        await lesson.finish(0.01)
+    assert caught.value.reason == "TIME_BUDGET_EXCEEDED"
+    await lesson.discard()
+    assert pool.running == 0

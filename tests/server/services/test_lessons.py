@@ -3,11 +3,13 @@
 import base64
 import json
 import struct
+import time
 
 import grpc
 import httpx
 import numpy as np
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -153,3 +155,42 @@ def test_a_discarded_request_id_may_be_used_again(client: Client, archetypes: di
     requests[-1].discard.SetInParent()
     assert list(client.adapting.Adapt(iter(requests)))[-1].HasField("discarded")
     assert client.adapt(npc, shown, request_id=f"{npc}-lesson")[-1].committed.revision.examples == 4
+
+
+def test_a_commit_waits_no_longer_than_its_time_budget(client: Client, archetypes: dict[str, Archetype]) -> None:
+    npc, spec = client.create("scout"), archetypes["scout"].spec
+    setup, large, commit = adapt_requests(npc, clip(spec, 15_000))
+    setup.setup.time_budget.FromMilliseconds(0)
+    with pytest.raises(grpc.RpcError, match="ended within the time budget") as caught:
+        list(client.adapting.Adapt(iter([setup, large, commit])))
+    assert refusal(caught.value)[:2] == (grpc.StatusCode.DEADLINE_EXCEEDED, "TIME_BUDGET_EXCEEDED")
+    assert client.get(npc).examples == 0
+    stream = Stream(client.adapting.Adapt)
+    stream.ask(setup)
+    first = clip(spec, 5)
+    stream.send(adapt_pb2.AdaptRequest(examples=first))
+    while next(stream.call).progress.step != 5:
+        pass
+    time.sleep(1)  # the result is a message behind its last step
+    stream.send(large)
+    stream.send(commit)
+    done = list(stream.call)[-1].committed
+    assert (done.revision.examples, len(done.demonstrations)) == (5, 2)
+    assert list(done.left_out) == [done.demonstrations[1]]
+    requests = [*adapt_requests(npc)[:1], adapt_pb2.AdaptRequest(demonstration=done.left_out[0]), commit]
+    last = list(client.adapting.Adapt(iter(requests)))[-1].committed
+    assert (last.revision.examples, list(last.left_out)) == (15_005, [])
+
+
+def test_a_time_budget_that_is_enough_changes_nothing(client: Client, archetypes: dict[str, Archetype]) -> None:
+    npc, shown = client.create("scout"), clip(archetypes["scout"].spec, 5)
+    done = client.adapt(npc, shown, time_budget=Duration(seconds=30), request_id=f"{npc}-timed")[-1].committed
+    assert (done.revision.examples, list(done.left_out)) == (5, [])
+    assert client.adapt(npc, shown, request_id=f"{npc}-timed")[-1].committed == done
+
+
+@pytest.mark.parametrize("seconds", [-1, 3601, 1 << 40])
+def test_a_time_budget_out_of_range_is_refused(client: Client, seconds: int) -> None:
+    with pytest.raises(grpc.RpcError, match="expected 0 to 3600") as caught:
+        client.adapt(client.create("guard"), time_budget=Duration(seconds=seconds))
+    assert refusal(caught.value)[1] == "INVALID_ARGUMENT"

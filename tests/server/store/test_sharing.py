@@ -40,7 +40,7 @@ def at_once(*calls: Callable[[], object]) -> list[object]:
 
 def test_what_one_wrote_the_other_reads(pair: tuple[Store, Store]) -> None:
     first, second = pair
-    revision, clips = first.commit(commit_of(first, "bob"), ANY)
+    revision, clips, _ = first.commit(commit_of(first, "bob"), ANY)
     assert second.state("bob") == first.state("bob")
     assert second.acting(["bob", "nobody"]) == {"bob": revision.create_time}
     assert second.demonstration_data("bob", clips[0]) == b"clip"

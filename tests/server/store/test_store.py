@@ -36,10 +36,11 @@ def test_many_are_read_at_once_and_who_is_not_there_is_left_out(store: Store) ->
 
 
 def test_a_commit_moves_the_npc_and_keeps_its_clips(store: Store) -> None:
-    revision, clips = store.commit(commit_of(store, "bob"), ANY)
+    revision, clips, left_out = store.commit(commit_of(store, "bob"), ANY)
     row, acting, state = store.state("bob")
     assert (revision.number, row.revision, row.examples, acting, state) == (2, 2, 5, revision, b"adapted")
     assert row.etag != "first"
+    assert left_out == []
     assert [demonstration.id for demonstration in store.demonstrations("bob", "", 9)] == clips
     assert store.demonstration_data("bob", clips[0]) == b"clip"
     assert store.support("bob") == [b"clip"]
@@ -64,6 +65,19 @@ def test_a_commit_that_fails_leaves_nothing_behind(store: Store) -> None:
     assert store.demonstrations("bob", "", 9) == []
     assert (store.npc("bob").revision, len(store.revisions("bob", 99, 9))) == (1, 1)
     assert store.committed("bob", RequestKey("Adapt:x", "1")) is None
+
+
+def test_clips_that_came_too_late_for_a_revision_are_kept_beside_it(store: Store) -> None:
+    named = store.add_demonstration("bob", b"named", 3, ANY)
+    late = {"late_clips": ((b"late", 7),), "late_demonstrations": (("bob", named.id),)}
+    request = RequestKey("Adapt:late", "1")
+    done = store.commit(commit_of(store, "bob", **late), request)
+    assert store.support("bob") == [b"clip"]
+    assert [store.demonstration_data("bob", each) for each in done.clips] == [b"clip", b"late"]
+    assert done.left_out == [("bob", named.id), ("bob", done.clips[1])]
+    assert store.committed("bob", request) == done
+    store.commit(commit_of(store, "bob", clips=(), demonstrations=tuple(done.left_out)), ANY)
+    assert store.support("bob") == [b"named", b"clip", b"late"]
 
 
 def test_a_commit_may_learn_from_anothers_clips_and_loses_them_with_their_owner(store: Store) -> None:

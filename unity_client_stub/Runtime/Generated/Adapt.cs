@@ -176,6 +176,15 @@ namespace Npcmeta.V1
         /// </summary>
         public string RequestId { get; set; } = "";
 
+        /// <summary>
+        /// How long a commit may wait for the inner loop, 0 to one hour, from when the server has read it. When that is over, the
+        /// last inner loop of this stream that ran to its end is committed: the revision is adapted from the examples that had
+        /// come when it began. What came later is stored as demonstrations, and <c>Committed.left_out</c> names them. If none ran to
+        /// its end: TIME_BUDGET_EXCEEDED, and nothing is changed. AdaptOnce runs one inner loop, on everything. Left out: a commit
+        /// waits until the inner loop has ended.
+        /// </summary>
+        public WellKnown.Duration TimeBudget { get; set; }
+
         /// <inheritdoc/>
         public void WriteTo(WireWriter writer)
         {
@@ -193,6 +202,11 @@ namespace Npcmeta.V1
             {
                 writer.WriteTag(3, 2);
                 writer.WriteString(RequestId);
+            }
+            if (TimeBudget != null)
+            {
+                writer.WriteTag(4, 2);
+                writer.WriteMessage(TimeBudget);
             }
         }
 
@@ -212,6 +226,9 @@ namespace Npcmeta.V1
                         break;
                     case 26:
                         RequestId = reader.ReadString();
+                        break;
+                    case 34:
+                        TimeBudget = reader.ReadMessage(TimeBudget ?? new WellKnown.Duration());
                         break;
                     default:
                         reader.Skip(tag);
@@ -632,6 +649,12 @@ namespace Npcmeta.V1
         /// <summary>npcs/{npc}/demonstrations/{demonstration}: what this commit stored.</summary>
         public List<string> Demonstrations { get; } = new List<string>();
 
+        /// <summary>
+        /// What the revision was not adapted from, as the time budget was over: of <c>demonstrations</c>, and of those that were named.
+        /// A later Adapt can name them.
+        /// </summary>
+        public List<string> LeftOut { get; } = new List<string>();
+
         /// <inheritdoc/>
         public void WriteTo(WireWriter writer)
         {
@@ -643,6 +666,11 @@ namespace Npcmeta.V1
             foreach (string item in Demonstrations)
             {
                 writer.WriteTag(2, 2);
+                writer.WriteString(item);
+            }
+            foreach (string item in LeftOut)
+            {
+                writer.WriteTag(3, 2);
                 writer.WriteString(item);
             }
         }
@@ -660,6 +688,9 @@ namespace Npcmeta.V1
                         break;
                     case 18:
                         Demonstrations.Add(reader.ReadString());
+                        break;
+                    case 26:
+                        LeftOut.Add(reader.ReadString());
                         break;
                     default:
                         reader.Skip(tag);

@@ -22,41 +22,42 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from . import resources_pb2 as npcmeta_dot_v1_dot_resources__pb2
 from . import tensor_pb2 as npcmeta_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16npcmeta/v1/adapt.proto\x12\nnpcmeta.v1\x1a\x1anpcmeta/v1/resources.proto\x1a\x17npcmeta/v1/tensor.proto\"\xfd\x01\n\x0c\x41\x64\x61ptRequest\x12\'\n\x05setup\x18\x01 \x01(\x0b\x32\x16.npcmeta.v1.AdaptSetupH\x00\x12(\n\x08\x65xamples\x18\x02 \x01(\x0b\x32\x14.npcmeta.v1.ExamplesH\x00\x12\x17\n\rdemonstration\x18\x03 \x01(\tH\x00\x12$\n\x06\x63ommit\x18\x04 \x01(\x0b\x32\x12.npcmeta.v1.CommitH\x00\x12(\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x05 \x01(\x0b\x32\x14.npcmeta.v1.FeedbackH\x00\x12&\n\x07\x64iscard\x18\x06 \x01(\x0b\x32\x13.npcmeta.v1.DiscardH\x00\x42\t\n\x07request\"C\n\nAdaptSetup\x12\x0b\n\x03npc\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_scratch\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"B\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12&\n\x08\x65xamples\x18\x01 \x01(\x0b\x32\x14.npcmeta.v1.Examples\x12\x0e\n\x06weight\x18\x02 \x01(\x02\"\x08\n\x06\x43ommit\"\t\n\x07\x44iscard\"\xef\x01\n\rAdaptResponse\x12&\n\x07started\x18\x01 \x01(\x0b\x32\x13.npcmeta.v1.StartedH\x00\x12(\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x14.npcmeta.v1.AcceptedH\x00\x12(\n\x08progress\x18\x03 \x01(\x0b\x32\x14.npcmeta.v1.ProgressH\x00\x12*\n\tcommitted\x18\x04 \x01(\x0b\x32\x15.npcmeta.v1.CommittedH\x00\x12*\n\tdiscarded\x18\x05 \x01(\x0b\x32\x15.npcmeta.v1.DiscardedH\x00\x42\n\n\x08response\"W\n\x07Started\x12\x0b\n\x03npc\x18\x01 \x01(\t\x12\x11\n\tarchetype\x18\x02 \x01(\t\x12\x1a\n\x12\x61rchetype_revision\x18\x03 \x01(\t\x12\x10\n\x08\x65xamples\x18\x04 \x01(\x03\"4\n\x08\x41\x63\x63\x65pted\x12\x10\n\x08\x65xamples\x18\x01 \x01(\x03\x12\x16\n\x0etotal_examples\x18\x02 \x01(\x03\"t\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\r\n\x05steps\x18\x02 \x01(\x05\x12\x10\n\x08\x65xamples\x18\x03 \x01(\x03\x12\x13\n\x0bsupport_nll\x18\x04 \x01(\x01\x12\r\n\x05known\x18\x05 \x01(\x01\x12\x15\n\rmore_examples\x18\x06 \x01(\x03\"K\n\tCommitted\x12&\n\x08revision\x18\x01 \x01(\x0b\x32\x14.npcmeta.v1.Revision\x12\x16\n\x0e\x64\x65monstrations\x18\x02 \x03(\t\"\x18\n\tDiscarded\x12\x0b\n\x03npc\x18\x01 \x01(\t\"\xa1\x01\n\x10\x41\x64\x61ptOnceRequest\x12%\n\x05setup\x18\x01 \x01(\x0b\x32\x16.npcmeta.v1.AdaptSetup\x12&\n\x08\x65xamples\x18\x02 \x03(\x0b\x32\x14.npcmeta.v1.Examples\x12\x16\n\x0e\x64\x65monstrations\x18\x03 \x03(\t\x12&\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x04 \x03(\x0b\x32\x14.npcmeta.v1.Feedback2\x98\x01\n\x0c\x41\x64\x61ptService\x12@\n\x05\x41\x64\x61pt\x12\x18.npcmeta.v1.AdaptRequest\x1a\x19.npcmeta.v1.AdaptResponse(\x01\x30\x01\x12\x46\n\tAdaptOnce\x12\x1c.npcmeta.v1.AdaptOnceRequest\x1a\x19.npcmeta.v1.AdaptResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16npcmeta/v1/adapt.proto\x12\nnpcmeta.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1anpcmeta/v1/resources.proto\x1a\x17npcmeta/v1/tensor.proto\"\xfd\x01\n\x0c\x41\x64\x61ptRequest\x12\'\n\x05setup\x18\x01 \x01(\x0b\x32\x16.npcmeta.v1.AdaptSetupH\x00\x12(\n\x08\x65xamples\x18\x02 \x01(\x0b\x32\x14.npcmeta.v1.ExamplesH\x00\x12\x17\n\rdemonstration\x18\x03 \x01(\tH\x00\x12$\n\x06\x63ommit\x18\x04 \x01(\x0b\x32\x12.npcmeta.v1.CommitH\x00\x12(\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x05 \x01(\x0b\x32\x14.npcmeta.v1.FeedbackH\x00\x12&\n\x07\x64iscard\x18\x06 \x01(\x0b\x32\x13.npcmeta.v1.DiscardH\x00\x42\t\n\x07request\"s\n\nAdaptSetup\x12\x0b\n\x03npc\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_scratch\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12.\n\x0btime_budget\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"B\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12&\n\x08\x65xamples\x18\x01 \x01(\x0b\x32\x14.npcmeta.v1.Examples\x12\x0e\n\x06weight\x18\x02 \x01(\x02\"\x08\n\x06\x43ommit\"\t\n\x07\x44iscard\"\xef\x01\n\rAdaptResponse\x12&\n\x07started\x18\x01 \x01(\x0b\x32\x13.npcmeta.v1.StartedH\x00\x12(\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x14.npcmeta.v1.AcceptedH\x00\x12(\n\x08progress\x18\x03 \x01(\x0b\x32\x14.npcmeta.v1.ProgressH\x00\x12*\n\tcommitted\x18\x04 \x01(\x0b\x32\x15.npcmeta.v1.CommittedH\x00\x12*\n\tdiscarded\x18\x05 \x01(\x0b\x32\x15.npcmeta.v1.DiscardedH\x00\x42\n\n\x08response\"W\n\x07Started\x12\x0b\n\x03npc\x18\x01 \x01(\t\x12\x11\n\tarchetype\x18\x02 \x01(\t\x12\x1a\n\x12\x61rchetype_revision\x18\x03 \x01(\t\x12\x10\n\x08\x65xamples\x18\x04 \x01(\x03\"4\n\x08\x41\x63\x63\x65pted\x12\x10\n\x08\x65xamples\x18\x01 \x01(\x03\x12\x16\n\x0etotal_examples\x18\x02 \x01(\x03\"t\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\r\n\x05steps\x18\x02 \x01(\x05\x12\x10\n\x08\x65xamples\x18\x03 \x01(\x03\x12\x13\n\x0bsupport_nll\x18\x04 \x01(\x01\x12\r\n\x05known\x18\x05 \x01(\x01\x12\x15\n\rmore_examples\x18\x06 \x01(\x03\"]\n\tCommitted\x12&\n\x08revision\x18\x01 \x01(\x0b\x32\x14.npcmeta.v1.Revision\x12\x16\n\x0e\x64\x65monstrations\x18\x02 \x03(\t\x12\x10\n\x08left_out\x18\x03 \x03(\t\"\x18\n\tDiscarded\x12\x0b\n\x03npc\x18\x01 \x01(\t\"\xa1\x01\n\x10\x41\x64\x61ptOnceRequest\x12%\n\x05setup\x18\x01 \x01(\x0b\x32\x16.npcmeta.v1.AdaptSetup\x12&\n\x08\x65xamples\x18\x02 \x03(\x0b\x32\x14.npcmeta.v1.Examples\x12\x16\n\x0e\x64\x65monstrations\x18\x03 \x03(\t\x12&\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x04 \x03(\x0b\x32\x14.npcmeta.v1.Feedback2\x98\x01\n\x0c\x41\x64\x61ptService\x12@\n\x05\x41\x64\x61pt\x12\x18.npcmeta.v1.AdaptRequest\x1a\x19.npcmeta.v1.AdaptResponse(\x01\x30\x01\x12\x46\n\tAdaptOnce\x12\x1c.npcmeta.v1.AdaptOnceRequest\x1a\x19.npcmeta.v1.AdaptResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'npcmeta.v1.adapt_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ADAPTREQUEST']._serialized_start=92
-  _globals['_ADAPTREQUEST']._serialized_end=345
-  _globals['_ADAPTSETUP']._serialized_start=347
-  _globals['_ADAPTSETUP']._serialized_end=414
-  _globals['_FEEDBACK']._serialized_start=416
-  _globals['_FEEDBACK']._serialized_end=482
-  _globals['_COMMIT']._serialized_start=484
-  _globals['_COMMIT']._serialized_end=492
-  _globals['_DISCARD']._serialized_start=494
-  _globals['_DISCARD']._serialized_end=503
-  _globals['_ADAPTRESPONSE']._serialized_start=506
-  _globals['_ADAPTRESPONSE']._serialized_end=745
-  _globals['_STARTED']._serialized_start=747
-  _globals['_STARTED']._serialized_end=834
-  _globals['_ACCEPTED']._serialized_start=836
-  _globals['_ACCEPTED']._serialized_end=888
-  _globals['_PROGRESS']._serialized_start=890
-  _globals['_PROGRESS']._serialized_end=1006
-  _globals['_COMMITTED']._serialized_start=1008
-  _globals['_COMMITTED']._serialized_end=1083
-  _globals['_DISCARDED']._serialized_start=1085
-  _globals['_DISCARDED']._serialized_end=1109
-  _globals['_ADAPTONCEREQUEST']._serialized_start=1112
-  _globals['_ADAPTONCEREQUEST']._serialized_end=1273
-  _globals['_ADAPTSERVICE']._serialized_start=1276
-  _globals['_ADAPTSERVICE']._serialized_end=1428
+  _globals['_ADAPTREQUEST']._serialized_start=124
+  _globals['_ADAPTREQUEST']._serialized_end=377
+  _globals['_ADAPTSETUP']._serialized_start=379
+  _globals['_ADAPTSETUP']._serialized_end=494
+  _globals['_FEEDBACK']._serialized_start=496
+  _globals['_FEEDBACK']._serialized_end=562
+  _globals['_COMMIT']._serialized_start=564
+  _globals['_COMMIT']._serialized_end=572
+  _globals['_DISCARD']._serialized_start=574
+  _globals['_DISCARD']._serialized_end=583
+  _globals['_ADAPTRESPONSE']._serialized_start=586
+  _globals['_ADAPTRESPONSE']._serialized_end=825
+  _globals['_STARTED']._serialized_start=827
+  _globals['_STARTED']._serialized_end=914
+  _globals['_ACCEPTED']._serialized_start=916
+  _globals['_ACCEPTED']._serialized_end=968
+  _globals['_PROGRESS']._serialized_start=970
+  _globals['_PROGRESS']._serialized_end=1086
+  _globals['_COMMITTED']._serialized_start=1088
+  _globals['_COMMITTED']._serialized_end=1181
+  _globals['_DISCARDED']._serialized_start=1183
+  _globals['_DISCARDED']._serialized_end=1207
+  _globals['_ADAPTONCEREQUEST']._serialized_start=1210
+  _globals['_ADAPTONCEREQUEST']._serialized_end=1371
+  _globals['_ADAPTSERVICE']._serialized_start=1374
+  _globals['_ADAPTSERVICE']._serialized_end=1526
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,6 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
 from . import resources_pb2 as _resources_pb2
 from . import tensor_pb2 as _tensor_pb2
 from google.protobuf.internal import containers as _containers
@@ -25,14 +28,16 @@ class AdaptRequest(_message.Message):
     def __init__(self, setup: _Optional[_Union[AdaptSetup, _Mapping]] = ..., examples: _Optional[_Union[_tensor_pb2.Examples, _Mapping]] = ..., demonstration: _Optional[str] = ..., commit: _Optional[_Union[Commit, _Mapping]] = ..., feedback: _Optional[_Union[Feedback, _Mapping]] = ..., discard: _Optional[_Union[Discard, _Mapping]] = ...) -> None: ...
 
 class AdaptSetup(_message.Message):
-    __slots__ = ("npc", "from_scratch", "request_id")
+    __slots__ = ("npc", "from_scratch", "request_id", "time_budget")
     NPC_FIELD_NUMBER: _ClassVar[int]
     FROM_SCRATCH_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TIME_BUDGET_FIELD_NUMBER: _ClassVar[int]
     npc: str
     from_scratch: bool
     request_id: str
-    def __init__(self, npc: _Optional[str] = ..., from_scratch: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+    time_budget: _duration_pb2.Duration
+    def __init__(self, npc: _Optional[str] = ..., from_scratch: _Optional[bool] = ..., request_id: _Optional[str] = ..., time_budget: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Feedback(_message.Message):
     __slots__ = ("examples", "weight")
@@ -101,12 +106,14 @@ class Progress(_message.Message):
     def __init__(self, step: _Optional[int] = ..., steps: _Optional[int] = ..., examples: _Optional[int] = ..., support_nll: _Optional[float] = ..., known: _Optional[float] = ..., more_examples: _Optional[int] = ...) -> None: ...
 
 class Committed(_message.Message):
-    __slots__ = ("revision", "demonstrations")
+    __slots__ = ("revision", "demonstrations", "left_out")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     DEMONSTRATIONS_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     revision: _resources_pb2.Revision
     demonstrations: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, revision: _Optional[_Union[_resources_pb2.Revision, _Mapping]] = ..., demonstrations: _Optional[_Iterable[str]] = ...) -> None: ...
+    left_out: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, revision: _Optional[_Union[_resources_pb2.Revision, _Mapping]] = ..., demonstrations: _Optional[_Iterable[str]] = ..., left_out: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Discarded(_message.Message):
     __slots__ = ("npc",)
