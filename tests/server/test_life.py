@@ -19,6 +19,7 @@ from npcmeta_server.demo.host import Address
 from tests import toys
 from tests.server.client import Client, Stream, cast, clip, group, observations, part, refusal, tick
 from tests.server.conftest import save
+from tests.soak.victim import children
 
 SHOWN = clip(toys.spec("mixed"), 5)
 
@@ -123,20 +124,6 @@ def test_the_adaptation_process_may_die_without_anybody_losing_a_frame(
         client.adapt(npc, SHOWN)  # waits for the next process
         assert client.get(npc).examples == 10
         assert children(server.pid) != [child]
-
-
-def children(pid: int) -> list[int]:
-    """The adaptation processes of a server; multiprocessing's resource tracker is none."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(entry.read_text().rpartition(")")[2].split()[1])
-            command = entry.with_name("cmdline").read_bytes()
-        except OSError:
-            continue
-        if parent == pid and b"spawn_main" in command:
-            found.append(int(entry.parent.name))
-    return found
 
 
 def test_a_taken_port_a_locked_store_and_a_missing_archetype_are_said_plainly(
