@@ -51,7 +51,7 @@ def load(folder: Path) -> Catalog:
     """Reads every archetype file in a folder and in its sub-folders, but for baselines.
 
     Raises:
-        ValueError: If there is no archetype that can be served, or two have the same name.
+        ValueError: If there is no such folder, or two archetypes have the same name.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder; expected one that holds archetypes, as train writes them")
@@ -69,7 +69,7 @@ def load(folder: Path) -> Catalog:
             raise ValueError(f'{path} and {paths[name]} are both called "{name}"; keep one of them in {folder}')
         found[name], paths[name] = hosted, path
     if not found:
-        raise ValueError("; ".join([f"{folder} holds no archetype that can be served", *problems]))
+        problems.insert(0, f"{folder} holds no archetype that can be served")
     return Catalog(found, tuple(problems))
 
 
@@ -92,11 +92,15 @@ def host(path: Path) -> Hosted:
     Raises:
         ArchetypeFileError: If the file is not an intact archetype, or onnxruntime decides otherwise than torch.
     """
-    data = read_file(path)
-    archetype = archetype_from_bytes(data, source=str(path))
+    return host_bytes(read_file(path), source=str(path))
+
+
+def host_bytes(data: bytes, *, source: str) -> Hosted:
+    """The same of a file's content; `source` names it in errors."""
+    archetype = archetype_from_bytes(data, source=source)
     state = begin_npc(archetype, archetype.name).state
     acting = {key: state[key] for key in build_learner(archetype).acting}
     try:
         return Hosted(archetype, data, policy_model(archetype).SerializeToString(), acting)
     except ParityError as error:
-        raise ArchetypeFileError(f"{path}: {error}") from error
+        raise ArchetypeFileError(f"{source}: {error}") from error

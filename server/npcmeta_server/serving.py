@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from npcmeta_server import catalog, metrics
+from npcmeta_server import archive, catalog, metrics
 from npcmeta_server.access import tls, tracing
 from npcmeta_server.access.gate import Gate
 from npcmeta_server.access.tls import TlsFiles
@@ -93,10 +93,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     stopping, storage = asyncio.Event(), OwnerThread("store")
     async with contextlib.AsyncExitStack() as cleanup:
         gate = Gate(tokens, settings.max_calls, _spans(cleanup, settings.otlp_endpoint))
-        found = catalog.load(settings.archetypes)
+        files = catalog.load(settings.archetypes)
         store = await storage.run(Store, settings.store, settings.max_npcs)
         cleanup.callback(storage.close)
         cleanup.callback(storage.post, store.close)
+        found = await storage.run(archive.settle, files, store)
         roster = Roster(found, store, storage, settings.bank_bytes)
         cleanup.callback(roster.close)
         pool = AdaptationPool(catalog.files(found), settings.adaptation_processes)

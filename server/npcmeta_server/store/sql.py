@@ -166,6 +166,10 @@ class Store:
         """What a commit under this request id gave, if there was one."""
         return self._run(revisions.committed, npc, request)
 
+    def do(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Does work on a further subject, for example `archetypes`, in one transaction."""
+        return self._run(work, *args, **kwargs)
+
     def _create(
         self,
         connection: Connection,

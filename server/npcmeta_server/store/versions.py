@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, insert, inspect, select
 
-from npcmeta_server.store import schema
+from npcmeta_server.store import archetypes, schema
 from npcmeta_server.store.urls import StoreError
 
 
@@ -19,8 +19,10 @@ def is_ours(connection: Connection, store: str) -> bool:
 
 def prepare(connection: Connection, store: str) -> None:
     """Makes the tables of a new database, all or none; raises StoreError if an old one is not ours to write."""
-    if not is_ours(connection, store):
-        schema.metadata.create_all(connection)
+    is_new = not is_ours(connection, store)
+    # In a database that is ours as well: tables that came since, which older servers ignore.
+    archetypes.archetypes.metadata.create_all(connection)
+    if is_new:
         connection.execute(insert(schema.schema).values(version=schema.VERSION))
     found = connection.execute(select(schema.schema.c.version)).scalar()
     if found != schema.VERSION:

@@ -1,0 +1,116 @@
+"""Archetype files, kept for as long as an NPC may need one; each function is part of a transaction."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from sqlalchemy import Column, Connection, Float, LargeBinary, String, Table, func, insert, select, update
+
+from npcmeta_server.store import schema
+from npcmeta_server.store.requests import remember, repeated
+from npcmeta_server.store.rows import RequestKey
+
+archetypes = Table(
+    "archetypes",
+    schema.metadata,
+    Column("name", schema.Id, primary_key=True),
+    Column("current", String(64), nullable=False),
+    Column("in_folder", String(64), nullable=False),
+)
+
+archetype_revisions = Table(
+    "archetype_revisions",
+    schema.metadata,
+    Column("revision", String(64), primary_key=True),
+    Column("name", schema.Id, nullable=False, index=True),
+    Column("create_time", Float, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+
+class ArchetypeRow(NamedTuple):
+    """An archetype that was offered once."""
+
+    name: str
+    current: str  # the revision that new NPCs get; empty: it was retired
+    in_folder: str  # the revision of the file that was last taken from the server's folder; empty: it was uploaded
+
+
+class ArchetypeRevisionRow(NamedTuple):
+    """A revision that is kept, without its file."""
+
+    revision: str
+    name: str
+    create_time: float
+
+
+def everything(connection: Connection) -> dict[str, ArchetypeRow]:
+    """All archetypes, by name."""
+    return {row["name"]: ArchetypeRow(**row) for row in connection.execute(select(archetypes)).mappings()}
+
+
+def kept(connection: Connection, name: str) -> list[ArchetypeRevisionRow]:
+    """The revisions of an archetype, newest first."""
+    columns = [archetype_revisions.c[field] for field in ArchetypeRevisionRow._fields]
+    query = select(*columns).where(archetype_revisions.c.name == name)
+    newest = query.order_by(archetype_revisions.c.create_time.desc(), archetype_revisions.c.revision)
+    return [ArchetypeRevisionRow(**row) for row in connection.execute(newest).mappings()]
+
+
+def data(connection: Connection, revision: str) -> bytes | None:
+    """The file of a revision, if it is kept."""
+    query = select(archetype_revisions.c.data).where(archetype_revisions.c.revision == revision)
+    found: bytes | None = connection.execute(query).scalar()
+    return found
+
+
+def keep(
+    connection: Connection,
+    name: str,
+    revision: str,
+    content: bytes,
+    *,
+    current: bool,
+    from_folder: bool = False,
+    request: RequestKey,
+) -> None:
+    """Keeps a revision; gives it to new NPCs if it is to be the current one, or if there is none."""
+    if repeated(connection, request) is not None:
+        return
+    if data(connection, revision) is None:
+        values = {"revision": revision, "name": name, "create_time": time.time(), "data": content}
+        connection.execute(insert(archetype_revisions).values(**values))
+    before = everything(connection).get(name)
+    if before is None:
+        connection.execute(insert(archetypes).values(name=name, current=revision, in_folder=""))
+    elif current or not before.current:
+        make_current(connection, name, revision)
+    if from_folder:
+        connection.execute(update(archetypes).where(archetypes.c.name == name).values(in_folder=revision))
+    remember(connection, request, {"revision": revision})
+
+
+def make_current(connection: Connection, name: str, revision: str) -> None:
+    """Gives a revision that is kept to new NPCs; an empty one retires the archetype."""
+    connection.execute(update(archetypes).where(archetypes.c.name == name).values(current=revision))
+
+
+def forget(connection: Connection, name: str, revision: str) -> None:
+    """Takes back a revision that could not be made to act, and that nobody has used."""
+    connection.execute(archetype_revisions.delete().where(archetype_revisions.c.revision == revision))
+    alone = (archetypes.c.name == name) & (archetypes.c.current == revision)
+    connection.execute(archetypes.delete().where(alone))
+
+
+def counts(connection: Connection, name: str = "") -> dict[str, dict[str, int]]:
+    """How many NPCs act with each revision of each archetype, or of one; about a second for a million NPCs."""
+    acting = (schema.revisions.c.npc == schema.npcs.c.id) & (schema.revisions.c.number == schema.npcs.c.revision)
+    columns = (schema.npcs.c.archetype, schema.revisions.c.archetype_revision)
+    query = select(*columns, func.count()).select_from(schema.npcs.join(schema.revisions, acting)).group_by(*columns)
+    if name:
+        query = query.where(schema.npcs.c.archetype == name)
+    found: dict[str, dict[str, int]] = {}
+    for archetype, revision, count in connection.execute(query):
+        found.setdefault(archetype, {})[revision] = count
+    return found
