@@ -29,8 +29,8 @@ from torch import Generator
 from benchmarks import uncertainty_pictures
 from benchmarks.patrol import PatrolFamily
 from npcmeta import calibration, evaluate, training
-from npcmeta.archetype import normalised
 from npcmeta.learners import settings as learner_settings
+from npcmeta.normalising import normalised
 from npcmeta.outer_loop import Outcome, OuterLoop, OuterSettings
 from npcmeta.tasks.sinusoid import SinusoidFamily
 from npcmeta.types import Learner, Params, TaskFamily

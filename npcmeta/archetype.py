@@ -17,9 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Generator, Tensor
 
-from npcmeta import header
+from npcmeta import demonstrations, header
 from npcmeta.learners import Settings
-from npcmeta.types import BehaviorSpec, Examples, Learner, Normaliser, Params, Task
+from npcmeta.normalising import normalised
+from npcmeta.types import BehaviorSpec, Learner, Normaliser, Params
 
 MAX_FILE_BYTES = 1 << 30
 
@@ -52,34 +53,13 @@ class Npc(NamedTuple):
     examples: int
     seed: int
     state: Params  # acting and memory keys, with a task axis of 1
+    display_name: str = ""  # what people call it
+    demonstrations: tuple[Params, ...] = ()  # what it was adapted from, where that is kept; see `demonstrations`
 
 
 def build_learner(archetype: Archetype) -> Learner:
     """The archetype's learner, fed with raw observations: normalising happens inside its functions."""
     return normalised(archetype.settings.build(archetype.spec), archetype.normaliser)
-
-
-def normalised(learner: Learner, normaliser: Normaliser) -> Learner:
-    """The same learner on raw observations, which are standardised before it sees them."""
-
-    def seen(examples: Examples) -> Examples:
-        return examples._replace(observation=standardise(examples.observation, normaliser))
-
-    return learner._replace(
-        steps=lambda meta, state, examples: learner.steps(meta, state, seen(examples)),
-        update=lambda meta, state, examples: learner.update(meta, state, seen(examples)),
-        predict=lambda meta, state, observation: learner.predict(meta, state, standardise(observation, normaliser)),
-        meta_loss=lambda meta, task, generator: learner.meta_loss(
-            meta, Task(seen(task.support), seen(task.query)), generator
-        ),
-    )
-
-
-def standardise(observation: Tensor, normaliser: Normaliser) -> Tensor:
-    """Observations [.., O] less their mean, divided by their standard deviation, and clipped to +-10."""
-    mean = torch.tensor(normaliser.mean, dtype=observation.dtype)
-    std = torch.tensor(normaliser.std, dtype=observation.dtype)
-    return ((observation - mean) / std).clamp(-10.0, 10.0)
 
 
 def draw_state_noise(learner: Learner, seeds: Sequence[int]) -> Tensor:
@@ -145,8 +125,8 @@ def load_npc(path: Path, archetype: Archetype) -> Npc:
 
 def npc_to_bytes(npc: Npc) -> bytes:
     """The NPC as the content of a file."""
-    described = header.describe_npc(npc._asdict())
-    return _to_bytes(npc.state, described | {"revision": header.digest(described, npc.state)})
+    described, tensors = header.describe_npc(npc._asdict()), npc.state | demonstrations.to_tensors(npc.demonstrations)
+    return _to_bytes(tensors, described | {"revision": header.digest(described, tensors)})
 
 
 def acting_part(npc: Npc, learner: Learner) -> Npc:
@@ -166,22 +146,38 @@ def npc_from_bytes(data: bytes, archetype: Archetype, *, source: str, expected: 
     Raises:
         ArchetypeFileError: If it is damaged or belongs to another archetype or revision.
     """
+    npc = read_npc(data, source=source)
+    check_npc(npc, archetype, source=source, expected=expected)
+    return npc
+
+
+def read_npc(data: bytes, *, source: str) -> Npc:
+    """Reads an NPC of whatever archetype; `check_npc` says whether its state is one of an archetype.
+
+    Raises:
+        ArchetypeFileError: If it is damaged, or holds demonstrations that are none.
+    """
     described, tensors = _read(data, source, "npcmeta.npc")
     try:
-        npc = Npc(**header.parse_npc(described), state=tensors)
+        known = header.parse_npc(described)
+        state, shown = demonstrations.from_tensors(tensors, described.get("demonstrations", 0))
     except (ValueError, KeyError, TypeError) as error:
         raise ArchetypeFileError(f"{source}: {error}") from error
+    _check_digest(described, tensors, source)
+    return Npc(**known, state=state, demonstrations=shown)
+
+
+def check_npc(npc: Npc, archetype: Archetype, *, source: str, expected: Params | None = None) -> None:
+    """Raises ArchetypeFileError unless an NPC belongs to this archetype revision; arguments as for `npc_from_bytes`."""
     if npc.archetype_revision != archetype.revision:
         raise ArchetypeFileError(
             f"{source}: this NPC belongs to archetype {npc.archetype_name} revision {npc.archetype_revision[:12]}, "
             f"got {archetype.name} revision {archetype.revision[:12]}; adapt it again from its demonstrations"
         )
     try:
-        header.check_tensors(tensors, _expected_state(archetype, tensors) if expected is None else expected)
+        header.check_tensors(npc.state, _expected_state(archetype, npc.state) if expected is None else expected)
     except ValueError as error:
         raise ArchetypeFileError(f"{source}: {error}") from error
-    _check_digest(described, tensors, source)
-    return npc
 
 
 def _expected_state(archetype: Archetype, found: Params) -> Params:
@@ -240,7 +236,10 @@ def _check_playable(archetype: Archetype, source: str) -> None:
 
 def _check_digest(described: dict[str, Any], tensors: Params, source: str) -> None:
     body = {key: value for key, value in described.items() if key != "revision"}
-    found = header.digest(body, tensors)
+    try:
+        found = header.digest(body, tensors)
+    except TypeError as error:  # how torch says that numpy has no such number format
+        raise ArchetypeFileError(f"{source}: {error}; expected numbers of a common format") from error
     if found != described["revision"]:
         raise ArchetypeFileError(
             f"{source}: its content has digest {found[:12]}, its header says {described['revision'][:12]}; "

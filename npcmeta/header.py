@@ -46,6 +46,9 @@ NPC_FIELDS = {
     "seed": int,
     "revision": str,
 }
+NPC_MAY_HAVE = {"display_name": str, "demonstrations": int}
+"""Fields that are left out where they say nothing; the latter is how many there are."""
+MAX_DISPLAY_NAME = 120
 
 
 def describe_archetype(fields: dict[str, Any]) -> dict[str, Any]:
@@ -88,18 +91,22 @@ def parse_archetype(described: dict[str, Any]) -> dict[str, Any]:
 
 def describe_npc(fields: dict[str, Any]) -> dict[str, Any]:
     """The header of an NPC, without its revision, from the fields of `Npc`."""
-    kept = {key: value for key, value in fields.items() if key != "state"}
-    return {"format": "npcmeta.npc", "schema": SCHEMA, **kept}
+    kept = {key: value for key, value in fields.items() if key != "state" and key not in NPC_MAY_HAVE}
+    more = {"display_name": fields["display_name"], "demonstrations": len(fields["demonstrations"])}
+    return {"format": "npcmeta.npc", "schema": SCHEMA, **kept, **{key: value for key, value in more.items() if value}}
 
 
 def parse_npc(described: dict[str, Any]) -> dict[str, Any]:
-    """The fields of `Npc` but for its state; raises ValueError where the header breaks the schema."""
-    check_fields(described, NPC_FIELDS)
+    """The fields of `Npc` but for its tensors; raises ValueError where the header breaks the schema."""
+    check_fields(described, NPC_FIELDS | {key: kind for key, kind in NPC_MAY_HAVE.items() if key in described})
     checked_name(described["name"])
     for key in ("examples", "seed"):
         if not 0 <= described[key] <= MAX_COUNT:
             raise ValueError(f"{key} is {reprlib.repr(described[key])}, expected 0 to {MAX_COUNT}")
-    return {key: described[key] for key in ("name", "archetype_name", "archetype_revision", "examples", "seed")}
+    if len(display_name := described.get("display_name", "")) > MAX_DISPLAY_NAME:
+        raise ValueError(f"display_name has {len(display_name)} characters, expected at most {MAX_DISPLAY_NAME}")
+    kept = ("name", "archetype_name", "archetype_revision", "examples", "seed")
+    return {"display_name": display_name, **{key: described[key] for key in kept}}
 
 
 def checked_name(name: str) -> str:

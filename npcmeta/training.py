@@ -13,9 +13,10 @@ import torch
 from torch import Generator
 
 from npcmeta import evaluate, learners, tasks
-from npcmeta.archetype import Archetype, draw_state_noise, normalised
+from npcmeta.archetype import Archetype, draw_state_noise
 from npcmeta.learners import Settings
 from npcmeta.learners import settings as learner_settings
+from npcmeta.normalising import normalised
 from npcmeta.outer_loop import Outcome, OuterLoop, OuterSettings
 from npcmeta.types import Learner, Normaliser, Params, TaskFamily, TaskSplits
 

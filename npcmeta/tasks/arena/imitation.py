@@ -9,8 +9,9 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import inner_loop
-from npcmeta.archetype import Archetype, build_learner, draw_state_noise, standardise
+from npcmeta.archetype import Archetype, build_learner, draw_state_noise
 from npcmeta.learners.finetune import FinetuneSettings
+from npcmeta.normalising import standardise
 from npcmeta.tasks.arena import simulate
 from npcmeta.tasks.arena.family import SPEC
 from npcmeta.tasks.arena.geometry import Bools, Floats
