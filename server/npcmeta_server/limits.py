@@ -40,6 +40,10 @@ MAX_DISPLAY_NAME = 120
 """characters in an NPC's display_name"""
 MAX_REQUEST_ID = 100
 """characters in a request_id"""
+MAX_REQUESTS = 1_000_000
+"""requests whose request_id the store remembers; the oldest are forgotten"""
+REQUEST_SECONDS = 86_400
+"""seconds for which it does"""
 MAX_SEED = (1 << 63) - 1
 """an NPC's seed"""
 MAX_GAMES = 256

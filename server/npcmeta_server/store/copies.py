@@ -13,11 +13,7 @@ from npcmeta_server.store.rows import Snapshot
 def snapshot(connection: Connection, npc: str) -> Snapshot:
     """An NPC with the revision that acts, and the clips that it was adapted from and that still exist, oldest first."""
     row, revision, state = revisions.state(connection, npc)
-    table = schema.demonstrations
-    joined = table.join(schema.sources).join(schema.revisions, schema.sources.c.revision == schema.revisions.c.key)
-    at = (schema.revisions.c.npc == npc) & (schema.revisions.c.number == revision.number)
-    query = select(table.c.data, table.c.examples).select_from(joined).where(at).order_by(table.c.key)
-    return Snapshot(row, revision, state, tuple((data, count) for data, count in connection.execute(query)))
+    return Snapshot(row, revision, state, tuple(revisions.clips(connection, npc, revision.number)))
 
 
 def write_sources(connection: Connection, npc: str, clips: Sequence[tuple[bytes, int]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.store import npcs, schema
+from npcmeta_server.store import blobs, npcs, schema
 from npcmeta_server.store.requests import remember, repeated
 from npcmeta_server.store.rows import DemonstrationRow, RequestKey
 
@@ -38,7 +38,8 @@ def page(connection: Connection, npc: str, after: str, limit: int) -> list[Demon
 def data(connection: Connection, npc: str, demonstration: str) -> bytes:
     """The data of a clip, or DEMONSTRATION_NOT_FOUND."""
     find(connection, npc, demonstration)
-    found: bytes = connection.execute(select(schema.demonstrations.c.data).where(_is(npc, demonstration))).scalar_one()
+    query = select(schema.blobs.c.data).join(schema.demonstrations).where(_is(npc, demonstration))
+    found: bytes = connection.execute(query).scalar_one()
     return found
 
 
@@ -56,7 +57,8 @@ def write(connection: Connection, npc: str, content: bytes, examples: int) -> tu
     """Writes a clip; returns its row and its key."""
     # Ids that begin with the time sort by age, whatever made them.
     row = DemonstrationRow(npc, f"{time.time_ns():x}-{secrets.token_hex(3)}", examples, time.time())
-    result = connection.execute(insert(schema.demonstrations).values(**row._asdict(), data=content))
+    blob = blobs.put(connection, content)
+    result = connection.execute(insert(schema.demonstrations).values(**row._asdict(), blob=blob))
     return row, schema.inserted(result)
 
 
@@ -66,7 +68,9 @@ def remove(connection: Connection, npc: str, demonstration: str, request: Reques
         return
     remember(connection, request, {})
     find(connection, npc, demonstration)
+    keys = blobs.used(connection, select(schema.demonstrations.c.blob).where(_is(npc, demonstration)))
     connection.execute(delete(schema.demonstrations).where(_is(npc, demonstration)))
+    blobs.sweep(connection, keys)
 
 
 def _is(npc: str, demonstration: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, func, insert, or_, select, update
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.store import schema
+from npcmeta_server.store import blobs, schema
 from npcmeta_server.store.requests import remember, repeated, same_life
 from npcmeta_server.store.rows import NpcFilter, NpcRow, RequestKey
 
@@ -57,8 +57,8 @@ def create(
         raise ServiceError("NPC_EXISTS", f"npcs/{npc.id} exists; choose another npc_id", npc=npc.id)
     connection.execute(insert(schema.npcs).values(**npc._asdict() | {"seed": str(npc.seed)}))
     first = {"npc": npc.id, "number": 1, "archetype": npc.archetype, "archetype_revision": archetype_revision}
-    first |= {"examples": npc.examples, "support_nll": support_nll, "create_time": npc.create_time, "state": state}
-    connection.execute(insert(schema.revisions).values(**first))
+    first |= {"examples": npc.examples, "support_nll": support_nll, "create_time": npc.create_time}
+    connection.execute(insert(schema.revisions).values(**first, blob=blobs.put(connection, state)))
     remember(connection, request, {"npc": npc.id, "create_time": npc.create_time})
 
 
@@ -67,7 +67,10 @@ def remove(connection: Connection, npc: str, etag: str, request: RequestKey) -> 
     if repeated(connection, request) is not None:
         return False
     expect(connection, npc, etag)
+    tables = (schema.demonstrations, schema.revisions)
+    keys = blobs.used(connection, *(select(table.c.blob).where(table.c.npc == npc) for table in tables))
     connection.execute(delete(schema.npcs).where(schema.npcs.c.id == npc))
+    blobs.sweep(connection, keys)
     remember(connection, request, {})
     return True
 

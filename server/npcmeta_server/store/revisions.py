@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, insert, select
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.store import demonstrations, npcs, schema
+from npcmeta_server.store import blobs, demonstrations, npcs, schema
 from npcmeta_server.store.requests import remember, repeated, same_life
 from npcmeta_server.store.rows import CommitRequest, Committed, NpcRow, RequestKey, RevisionRow
 
@@ -29,7 +29,8 @@ def state(connection: Connection, npc: str, number: int | None = None) -> tuple[
     """An NPC, a revision of it (the one that acts, if none is named), and its state."""
     row = npcs.find(connection, npc)
     revision = find(connection, npc, row.revision if number is None else number)
-    data: bytes = connection.execute(select(schema.revisions.c.state).where(_is(npc, revision.number))).scalar_one()
+    query = select(schema.blobs.c.data).join(schema.revisions).where(_is(npc, revision.number))
+    data: bytes = connection.execute(query).scalar_one()
     return row, revision, data
 
 
@@ -43,10 +44,10 @@ def roll_back(connection: Connection, npc: str, number: int, etag: str, request:
 
 def states(connection: Connection, wanted: Sequence[str]) -> dict[str, tuple[NpcRow, RevisionRow, bytes]]:
     """NPCs, the revision that acts of each, and its state; those that there are."""
-    query = select(schema.npcs, *(c.label(f"acting_{c.name}") for c in schema.revisions.c))
-    query = query.select_from(schema.npcs.join(schema.revisions, _ACTING)).where(schema.npcs.c.id.in_(wanted))
-    rows = connection.execute(query).mappings()
-    return {row["id"]: (npcs.as_npc(row), as_revision(row, "acting_"), row["acting_state"]) for row in rows}
+    columns: list[Any] = [schema.npcs, *(c.label(f"acting_{c.name}") for c in schema.revisions.c), schema.blobs.c.data]
+    joined = schema.npcs.join(schema.revisions, _ACTING).join(schema.blobs)
+    rows = connection.execute(select(*columns).select_from(joined).where(schema.npcs.c.id.in_(wanted))).mappings()
+    return {row["id"]: (npcs.as_npc(row), as_revision(row, "acting_"), row["data"]) for row in rows}
 
 
 def acting(connection: Connection, wanted: Sequence[str]) -> dict[str, float]:
@@ -60,7 +61,7 @@ def acting(connection: Connection, wanted: Sequence[str]) -> dict[str, float]:
 def page(connection: Connection, npc: str, before: int, limit: int) -> list[RevisionRow]:
     """An NPC's revisions, newest first, those with a number below `before`."""
     npcs.find(connection, npc)
-    columns = [column for column in schema.revisions.c if column.name != "state"]
+    columns = [schema.revisions.c[name] for name in RevisionRow._fields]
     at = (schema.revisions.c.npc == npc) & (schema.revisions.c.number < before)
     query = select(*columns).where(at).order_by(schema.revisions.c.number.desc()).limit(limit)
     return [as_revision(row) for row in connection.execute(query).mappings()]
@@ -68,10 +69,16 @@ def page(connection: Connection, npc: str, before: int, limit: int) -> list[Revi
 
 def support(connection: Connection, npc: str) -> list[bytes]:
     """The clips that the acting revision was adapted from and that still exist, oldest first."""
-    row, table = npcs.find(connection, npc), schema.demonstrations
-    joined = table.join(schema.sources).join(schema.revisions, schema.sources.c.revision == schema.revisions.c.key)
-    query = select(table.c.data).select_from(joined).where(_is(npc, row.revision)).order_by(table.c.key)
-    return list(connection.execute(query).scalars())
+    return [data for data, _ in clips(connection, npc, npcs.find(connection, npc).revision)]
+
+
+def clips(connection: Connection, npc: str, number: int) -> list[tuple[bytes, int]]:
+    """Data and number of examples of the clips that a revision was adapted from and that still exist, oldest first."""
+    table = schema.demonstrations
+    behind = table.join(schema.sources).join(schema.revisions, schema.sources.c.revision == schema.revisions.c.key)
+    joined = behind.join(schema.blobs, schema.blobs.c.key == table.c.blob)
+    query = select(schema.blobs.c.data, table.c.examples).select_from(joined).where(_is(npc, number))
+    return [(data, count) for data, count in connection.execute(query.order_by(table.c.key))]
 
 
 def commit(connection: Connection, wanted: CommitRequest, request: RequestKey) -> Committed:
@@ -144,7 +151,8 @@ def _write(connection: Connection, npc: NpcRow, wanted: CommitRequest, sources: 
     row = RevisionRow(
         npc.id, number, npc.archetype, wanted.archetype_revision, wanted.examples, wanted.support_nll, time.time(),
     )  # fmt: skip
-    result = connection.execute(insert(schema.revisions).values(**row._asdict(), state=wanted.state))
+    blob = blobs.put(connection, wanted.state)
+    result = connection.execute(insert(schema.revisions).values(**row._asdict(), blob=blob))
     if sources:
         key = schema.inserted(result)
         connection.execute(insert(schema.sources), [{"revision": key, "demonstration": source} for source in sources])

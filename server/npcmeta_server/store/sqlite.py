@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -32,11 +33,16 @@ def open_database(url: str) -> Database:
 
 def _set_up(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # transactions begin where we say so, else savepoints would commit
+    connection.create_function("sha256", 1, _sha256, deterministic=True)  # as PostgreSQL has it, for steps
     cursor = connection.cursor()
     # Exclusive: one server for each file. Full: a commit that was answered is on the disk.
     for pragma in ("locking_mode=EXCLUSIVE", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def _begin(connection: Connection) -> None:

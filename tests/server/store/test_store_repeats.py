@@ -3,7 +3,8 @@
 import pytest
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.store import RequestKey, Store
+from npcmeta_server.store import RequestKey, Store, requests
+from tests.server.store.conftest import ask
 from tests.server.store.rows import ANY, STATE, commit_of, npc_row, reason_of
 
 
@@ -61,3 +62,24 @@ def test_a_retry_does_not_get_what_a_later_npc_of_the_same_name_has(store: Store
                 retry()
             assert reason_of(caught) == "NPC_NOT_FOUND"
     assert store.npc("amy").revision == 2
+
+
+def test_requests_are_forgotten_after_a_day_and_beyond_a_number(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monday = RequestKey("Clip:monday", "1")
+    first = store.add_demonstration("bob", b"x", 1, monday)
+    with monkeypatch.context() as patched:
+        patched.setattr(requests, "REQUEST_SECONDS", -1)  # the day is over
+        assert store.add_demonstration("bob", b"x", 1, monday) != first
+        for number in range(2 * requests.FORGET_EVERY):
+            store.add_demonstration("bob", b"x", 1, RequestKey(f"Clip:{number}", "1"))
+    monkeypatch.setattr(requests, "MAX_REQUESTS", 40)
+    for number in range(requests.FORGET_EVERY):
+        store.add_demonstration("bob", b"x", 1, RequestKey(f"Clip:later-{number}", "1"))
+    newest = RequestKey(f"Clip:later-{requests.FORGET_EVERY - 1}", "1")
+    assert store.add_demonstration("bob", b"x", 1, newest) == store.add_demonstration("bob", b"x", 1, newest)
+    store.close()
+    [(count,)] = ask(url, "select count(*) from requests")
+    assert isinstance(count, int)
+    assert count < 40 + requests.FORGET_EVERY
