@@ -2,6 +2,8 @@
 
 MAX_MESSAGE_BYTES = 64 << 20
 """bytes in a message, once it is unpacked"""
+HEAD_SECONDS = 20
+"""seconds that the head of a request over HTTP takes to come"""
 BODY_SECONDS = 60
 """seconds that a request over HTTP takes to come, unless it is a stream"""
 MAX_CALLS = 10_000

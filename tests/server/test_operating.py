@@ -1,5 +1,6 @@
 """What whoever runs a server sees: metrics, health, and a stop that nobody has to fear."""
 
+import contextlib
 import io
 import socket
 import threading
@@ -14,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
 
 from npcmeta_server.cli import top
-from npcmeta_server.ports import connect_app
+from npcmeta_server.ports import connect_app, head_in_time
 from npcmeta_server.serving import Settings
 from tests import toys
 from tests.server.client import Client, Stream, cast, clip, group, observations, part, refusal, tick
@@ -92,9 +93,28 @@ def test_a_client_that_does_not_get_its_request_over_holds_no_place(
     head = f"POST /npcmeta.v1.NpcService/GetNpc HTTP/1.1\r\nhost: {name}\r\ncontent-type: application/json\r\n"
     with socket.create_connection((name, int(port)), timeout=60) as slow:
         slow.sendall(f"{head}content-length: 100\r\n\r\n{{".encode())
-        answer = slow.recv(1 << 16)
-        assert b"canceled" in answer
+        answer = b""
+        while b"canceled" not in answer:
+            answer += slow.recv(1 << 16) or pytest.fail(f"the server hung up behind {answer!r}")
         assert top.read(watched.http, "").total("npcmeta_calls_under_way") == 1  # the one that asks
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"GET /health HTTP/1.1\r\nhost: x\r\nx-slow: a", b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"]
+)
+def test_a_client_that_does_not_get_the_head_of_a_request_over_is_given_up(
+    said: bytes, watched: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head_in_time, "HEAD_SECONDS", 0.5)
+    name, _, port = watched.http.removeprefix("http://").partition(":")
+    with socket.create_connection((name, int(port)), timeout=60) as slow:
+        slow.sendall(said)
+        if said.endswith(b"\r\n\r\n"):
+            assert b"200" in slow.recv(1 << 16)
+            slow.sendall(b"GET /health HTTP/1.1\r\nx-second: a")  # as slow as the others, behind a quick one
+        with contextlib.suppress(ConnectionResetError):
+            assert slow.recv(1 << 16) == b""
+    assert httpx.get(f"{watched.http}/health", timeout=60).status_code == 200
 
 
 def test_a_stop_is_announced_and_those_who_notice_lose_nothing(archetype_folder: Path, tmp_path: Path) -> None:

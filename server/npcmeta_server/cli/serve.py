@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +18,9 @@ from npcmeta_server.catalog import Catalog
 from npcmeta_server.limits import MAX_CALLS, MAX_NPCS
 from npcmeta_server.serving import MlAgents, Running, Settings, running
 from npcmeta_server.store import shown
+
+SWITCH_SECONDS = 5e-4
+"""How long another thread may keep the interpreter from the event loop; Python's own 5 ms are a third of a frame."""
 
 
 def serve(
@@ -109,6 +114,13 @@ def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> 
     return TlsFiles(certificate, key, client_ca)
 
 
+def _favour_frames() -> None:
+    """Lets other threads of this process, and the collector of garbage, keep the event loop waiting for less long."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()  # what is there now stays; there is no use in looking through it again and again
+
+
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -125,6 +137,7 @@ async def _serve(settings: Settings) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(signalled))
     with contextlib.suppress(asyncio.CancelledError):
         async with running(settings) as server:
+            _favour_frames()
             _welcome(server, settings)
             await stop.wait()
             Console().print("stopping: frames under way are finished, open streams asked to reconnect")

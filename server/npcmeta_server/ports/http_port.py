@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from npcmeta_server.access.gate import REQUEST_ID_HEADER, Gate
 from npcmeta_server.ports import pages
 from npcmeta_server.ports.connect_app import Application, application
+from npcmeta_server.ports.head_in_time import HeadInTime
 from npcmeta_server.ports.surface import Services
 
 ALLOWED_HEADERS = (
@@ -54,6 +55,7 @@ class HttpPort:
         app = application(services, max_message_bytes, gate, shown)
         config = uvicorn.Config(
             _for_origins(app, origins),
+            http=HeadInTime,
             lifespan="off",
             access_log=False,
             log_level="warning",
