@@ -46,11 +46,14 @@ REASONS: dict[str, Reason] = {
     "ADAPT_IN_PROGRESS": Reason(grpc.StatusCode.ABORTED, "another request is adapting or changing the NPC"),
     "WRONG_ARCHETYPE": Reason(grpc.StatusCode.FAILED_PRECONDITION, "the NPC belongs to another archetype"),
     "SPEC_MISMATCH": Reason(
-        grpc.StatusCode.FAILED_PRECONDITION, "a game's behaviour has other sensors or actions than the archetype"
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "a behaviour, or a file, has other sensors or actions than the archetype",
     ),
     "REVISION_UNAVAILABLE": Reason(
         grpc.StatusCode.FAILED_PRECONDITION, "the NPC was adapted by an archetype revision that is not loaded"
     ),
+    "INVALID_ARCHETYPE": Reason(grpc.StatusCode.INVALID_ARGUMENT, "an uploaded file is no archetype that can act here"),
+    "ARCHETYPE_IN_USE": Reason(grpc.StatusCode.FAILED_PRECONDITION, "NPCs act with what was to be retired"),
     "ADAPTATION_FAILED": Reason(grpc.StatusCode.UNAVAILABLE, "the adaptation process stopped; try again"),
     "TIME_BUDGET_EXCEEDED": Reason(
         grpc.StatusCode.DEADLINE_EXCEEDED, "no inner loop ended within the time budget; nothing was changed"

@@ -50,3 +50,7 @@ MAX_SEED = (1 << 63) - 1
 """an NPC's seed"""
 MAX_GAMES = 256
 """games with ML-Agents that are connected at a time"""
+MAX_ARCHETYPE_BYTES = 256 << 20
+"""bytes of an archetype's file that is uploaded"""
+MAX_UPLOADS = 2
+"""archetypes that are uploaded at a time"""

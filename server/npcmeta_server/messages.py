@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.gen.npcmeta.v1 import resources_pb2
 from npcmeta_server.store import DemonstrationRow, NpcRow, RevisionRow
+from npcmeta_server.store.archetypes import ArchetypeRevisionRow
 
 
-def archetype(hosted: Hosted) -> resources_pb2.Archetype:
-    """An archetype."""
-    found = hosted.archetype
+def archetype(
+    hosted: Sequence[Hosted], kept: Sequence[ArchetypeRevisionRow], counts: Mapping[str, int]
+) -> resources_pb2.Archetype:
+    """An archetype: its revisions that act, the current one first; those that are kept; NPCs of each."""
+    found = hosted[0].archetype
     action = resources_pb2.ActionSpec(
         continuous_size=found.spec.action.continuous_size, branch_sizes=found.spec.action.branch_sizes
     )
@@ -26,8 +30,24 @@ def archetype(hosted: Hosted) -> resources_pb2.Archetype:
         learner=found.learner_name,
         family=found.family,
         spec=spec,
-        state_bytes=hosted.state_bytes,
+        state_bytes=hosted[0].state_bytes,
+        revisions=_archetype_revisions(hosted, kept, counts),
     )
+
+
+def _archetype_revisions(
+    hosted: Sequence[Hosted], kept: Sequence[ArchetypeRevisionRow], counts: Mapping[str, int]
+) -> Iterator[resources_pb2.ArchetypeRevision]:
+    active = [each.archetype.revision for each in hosted]
+    times = {row.revision: row.create_time for row in kept}
+    for revision in dict.fromkeys([active[0], *times, *active, *counts]):
+        yield resources_pb2.ArchetypeRevision(
+            revision=revision,
+            current=revision == active[0],
+            active=revision in active,
+            npcs=counts.get(revision, 0),
+            create_time=timestamp(times[revision]) if revision in times else None,
+        )
 
 
 def npc(row: NpcRow) -> resources_pb2.Npc:

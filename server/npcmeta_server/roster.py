@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from npcmeta.types import Params
 from npcmeta_server import metrics
@@ -45,9 +45,16 @@ class Roster:
         """
         await asyncio.shield(self._troupe.add(hosted))
 
-    async def unhost(self, archetype: str, revision: str) -> bool:
-        """Lets an archetype revision act no more, unless one of its NPCs is in a cast; says whether it did."""
-        return await asyncio.shield(self._unhost(archetype, revision))
+    async def retire(self, archetype: str, revisions: Sequence[str], write: Callable[[], None]) -> None:
+        """Lets archetype revisions act no more, once `write` has written so on the store's thread.
+
+        Raises:
+            ServiceError: What `write` raises.
+        """
+        async with self._turn:
+            await self._storage.run(write)
+            for revision in revisions:
+                await self._troupe.remove(archetype, revision)
 
     async def act(self, archetype: str, frame: Frame, *, alone: bool = False) -> Decisions:
         """Decides for NPCs that were acquired; `alone` says that the stream asks for nothing else in this tick."""
@@ -154,10 +161,6 @@ class Roster:
         async with self._turn:
             if await self._storage.run(self._store.delete_npc, npc, etag, request):
                 await self._troupe.forget(npc)
-
-    async def _unhost(self, archetype: str, revision: str) -> bool:
-        async with self._turn:
-            return await self._troupe.remove(archetype, revision)
 
     async def _renew(self, revision: RevisionRow, state: Params) -> None:
         ensemble, to = self._troupe.ensembles[revision.archetype], revision.archetype_revision

@@ -30,7 +30,9 @@ from npcmeta_server.services.assets import Assets
 from npcmeta_server.services.exchange import Exchange
 from npcmeta_server.services.inference import Inference
 from npcmeta_server.services.npcs import Npcs
+from npcmeta_server.services.uploads import Uploads
 from npcmeta_server.store import Store
+from npcmeta_server.vetting.vetter import Vetter
 
 
 class MlAgents(NamedTuple):
@@ -102,9 +104,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         cleanup.callback(roster.close)
         pool = AdaptationPool(catalog.files(found), settings.adaptation_processes)
         cleanup.callback(pool.close)
+        vetter = Vetter()
+        cleanup.callback(vetter.close)
+        uploads = Uploads(roster, store, storage, pool, vetter)
         act, npcs = Act(roster, stopping), Npcs(roster, store, storage)
         services: Services = {
-            "ArchetypeService": Archetypes(found, roster),
+            "ArchetypeService": Archetypes(roster, store, storage, pool, uploads, stopping),
             "NpcService": npcs,
             "ActService": act,
             "AdaptService": Adapt(roster, store, storage, pool, stopping),

@@ -261,7 +261,8 @@ async def test_npcs_of_an_older_revision_act_beside_new_ones_until_a_commit_move
     await roster.commit(commit, ANY, moved.state)
     assert await revisions(roster, amy, bob) == [2, 1]
     roster.release("guard", [amy, bob])
-    assert await roster.unhost("guard", old.archetype.revision)
+    await roster.retire("guard", [old.archetype.revision], lambda: None)
+    assert roster.repertoire.revision("guard", old.archetype.revision) is None
     assert await revisions(roster, *(await acquired(roster, "amy"))) == [2]
     roster.close()
     await storage.run(store.close)

@@ -37,10 +37,13 @@ ADAPT = (
 """What making and teaching NPCs takes, and what gives away what they learned."""
 
 ADMIN = (
+    "/npcmeta.v1.ArchetypeService/UploadArchetype",
+    "/npcmeta.v1.ArchetypeService/UploadArchetypeOnce",
+    "/npcmeta.v1.ArchetypeService/RetireArchetype",
     "/npcmeta.v1.NpcService/DeleteNpc",
     "/npcmeta.v1.NpcService/DeleteDemonstration",
 )
-"""What cannot be undone."""
+"""What cannot be undone, and what concerns everybody's NPCs."""
 
 
 def needed(path: str) -> str:

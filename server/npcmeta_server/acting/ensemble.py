@@ -43,6 +43,11 @@ class Ensemble:
         return revision in self._policies
 
     @property
+    def empty(self) -> bool:
+        """Whether there is no revision any more; anybody may ask."""
+        return not self._policies
+
+    @property
     def several(self) -> bool:
         """Whether there is more than one revision; anybody may ask."""
         return len(self._policies) > 1

@@ -47,15 +47,13 @@ class Troupe:
             await self.thread.run(ensemble.add, policy)
         self.repertoire.add(hosted)
 
-    async def remove(self, archetype: str, revision: str) -> bool:
-        """Lets an archetype revision act no more, unless one of its NPCs is in a cast; says whether it did."""
-        if not await self.thread.run(self.ensembles[archetype].remove, revision):
-            return False
+    async def remove(self, archetype: str, revision: str) -> None:
+        """Lets an archetype revision act no more. Rows of deleted NPCs in casts keep it loaded, not offered."""
+        ensemble = self.ensembles[archetype]
         self.repertoire.remove(archetype, revision)
-        if archetype not in self.repertoire.names:
+        if await self.thread.run(ensemble.remove, revision) and ensemble.empty:
             del self.ensembles[archetype], self._batchers[archetype]
             metrics.NPCS_RESIDENT.remove(archetype)
-        return True
 
     async def check_move(self, npc: str, revision: str) -> None:
         """Makes room for an NPC to act with an archetype revision; TOO_MANY, if there is none."""

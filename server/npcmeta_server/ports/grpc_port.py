@@ -98,14 +98,16 @@ def _handler(method: Method) -> Any:
         except Exception as error:
             await _abort(context, error, method)
 
-    async def single(request: bytes, context: grpc.aio.ServicerContext) -> Any:
+    async def single(request: Any, context: grpc.aio.ServicerContext) -> Any:
         peer.set(context.peer())
         try:
-            return await method.answer(parse(request))
+            return await method.answer(parsed(request) if method.takes_stream else parse(request))
         except Exception as error:
             await _abort(context, error, method)
 
     parse = method.request.FromString
+    if method.takes_stream and not method.gives_stream:
+        return grpc.stream_unary_rpc_method_handler(single, response_serializer=_serialise)
     if method.takes_stream:
         return grpc.stream_stream_rpc_method_handler(stream, response_serializer=_serialise)
     if method.gives_stream:

@@ -1,20 +1,46 @@
-"""ArchetypeService: what the server offers."""
+"""ArchetypeService: what the server offers, and the revisions of it."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from google.protobuf.empty_pb2 import Empty
+
 from npcmeta_server import messages, names
-from npcmeta_server.catalog import Catalog
+from npcmeta_server.adapting.pool import AdaptationPool
+from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, resources_pb2
+from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.roster import Roster
 from npcmeta_server.services import paging
+from npcmeta_server.services.npcs import request_key
+from npcmeta_server.services.stopping import until
+from npcmeta_server.services.uploads import Uploads
+from npcmeta_server.store import RequestKey, Store, archetypes, requests
+
+COUNTED_SECONDS = 5.0
+"""How long NPCs stay counted: it takes a second for a million of them, in which commits wait."""
 
 
 class Archetypes:
     """Answers ArchetypeService."""
 
-    def __init__(self, catalog: Catalog, roster: Roster) -> None:
-        """Offers what is in the catalog."""
-        self._catalog, self._roster = catalog, roster
+    def __init__(
+        self,
+        roster: Roster,
+        store: Store,
+        storage: OwnerThread,
+        pool: AdaptationPool,
+        uploads: Uploads,
+        stopping: asyncio.Event,
+    ) -> None:
+        """Offers what the roster has. Once `stopping` is set, uploads end."""
+        self._roster, self._store, self._storage, self._pool = roster, store, storage, pool
+        self._uploads, self._stopping = uploads, stopping
+        self._counts: dict[str, dict[str, int]] = {}
+        self._counted = -COUNTED_SECONDS
 
     async def list_archetypes(
         self, request: archetypes_pb2.ListArchetypesRequest
@@ -22,13 +48,72 @@ class Archetypes:
         """A page of archetypes in order of name."""
         size = paging.checked_size(request.page_size)
         after = paging.after(request)
-        behind = sorted(name for name in self._catalog.hosted if name > after)
+        behind = [name for name in self._roster.repertoire.names if name > after]
         page, more = paging.cut(behind, size)
         return archetypes_pb2.ListArchetypesResponse(
-            archetypes=[messages.archetype(self._catalog.hosted[name]) for name in page],
+            archetypes=[await self._described(name) for name in page],
             next_page_token=paging.token(request, page[-1]) if more else "",
         )
 
     async def get_archetype(self, request: archetypes_pb2.GetArchetypeRequest) -> resources_pb2.Archetype:
         """One archetype."""
-        return messages.archetype(self._roster.hosted(names.archetype_id(request.name)))
+        return await self._described(names.archetype_id(request.name))
+
+    async def upload_archetype(
+        self, requests: AsyncIterator[archetypes_pb2.UploadArchetypeRequest]
+    ) -> resources_pb2.Archetype:
+        """Takes a file in chunks."""
+        return await self._described(await self._uploads.take(until(self._stopping, requests)))
+
+    async def upload_archetype_once(
+        self, request: archetypes_pb2.UploadArchetypeOnceRequest
+    ) -> resources_pb2.Archetype:
+        """Takes a file at once."""
+        return await self._described(await self._uploads.take_once(request))
+
+    async def retire_archetype(self, request: archetypes_pb2.RetireArchetypeRequest) -> Empty:
+        """Lets a revision, or a whole archetype, act no more."""
+        name, key = names.archetype_id(request.name), request_key("RetireArchetype", request)
+        if await self._storage.run(self._store.do, requests.repeated, key) is None:
+            await asyncio.shield(self._retire(name, request.revision, key))
+        return Empty()
+
+    async def _retire(self, name: str, revision: str, key: RequestKey) -> None:
+        repertoire = self._roster.repertoire
+        async with self._uploads.changing:
+            current = repertoire.current(name).archetype.revision
+            if revision and repertoire.revision(name, revision) is None:
+                raise ServiceError(
+                    "ARCHETYPE_NOT_FOUND",
+                    f'archetypes/{name} has no revision "{revision[:64]}" that acts',
+                    archetype=name,
+                )
+            if revision == current:
+                raise in_use(name, revision, "new NPCs get it: make another one current, or retire the whole archetype")
+            gone = [revision] if revision else [each.archetype.revision for each in repertoire.revisions(name)][::-1]
+            with repertoire.closed_to_new_npcs(name):
+                await self._roster.retire(name, gone, lambda: self._written(name, revision, key))
+            for each in gone:
+                self._pool.unload(each)
+
+    def _written(self, name: str, revision: str, key: RequestKey) -> None:
+        """Checks, on the store's thread, that no NPC acts with what is to be retired, and writes that it is."""
+        counts = self._store.do(archetypes.counts, name).get(name, {})
+        acting = counts.get(revision, 0) if revision else sum(counts.values())
+        if acting:
+            raise in_use(name, revision, f"{acting} NPCs act with it: move them to another revision, or delete them")
+        self._store.do(archetypes.retire, "" if revision else name, key)
+
+    async def _described(self, name: str) -> resources_pb2.Archetype:
+        hosted = self._roster.repertoire.revisions(name)
+        if time.monotonic() - self._counted > COUNTED_SECONDS:
+            self._counts = await self._storage.run(self._store.do, archetypes.counts)
+            self._counted = time.monotonic()
+        kept = await self._storage.run(self._store.do, archetypes.kept, name)
+        return messages.archetype(hosted, kept, self._counts.get(name, {}))
+
+
+def in_use(name: str, revision: str, why: str) -> ServiceError:
+    """Says what acts with what was to be retired."""
+    what = f"revision {revision[:12]} of archetypes/{name}" if revision else f"archetypes/{name}"
+    return ServiceError("ARCHETYPE_IN_USE", f"{what} cannot be retired, {why}", archetype=name)

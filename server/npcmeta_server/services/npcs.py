@@ -32,7 +32,7 @@ class Npcs:
 
     async def create_npc(self, request: npcs_pb2.CreateNpcRequest) -> resources_pb2.Npc:
         """Makes an NPC; it can act at once."""
-        hosted = self._roster.hosted(names.archetype_id(request.npc.archetype))
+        hosted = self._roster.repertoire.for_new_npcs(names.archetype_id(request.npc.archetype))
         key = request_key("CreateNpc", request)
         row = copying.new_row(request.npc_id, request.npc, hosted.archetype.name)
         stored, _ = await self._storage.run(lambda: self._create(row, hosted, key))

@@ -96,6 +96,13 @@ def make_current(connection: Connection, name: str, revision: str) -> None:
     connection.execute(update(archetypes).where(archetypes.c.name == name).values(current=revision))
 
 
+def retire(connection: Connection, name: str, request: RequestKey) -> None:
+    """Offers an archetype no more, if one is named; remembers that the request was answered."""
+    if name:
+        make_current(connection, name, "")
+    remember(connection, request, {})
+
+
 def forget(connection: Connection, name: str, revision: str) -> None:
     """Takes back a revision that could not be made to act, and that nobody has used."""
     connection.execute(archetype_revisions.delete().where(archetype_revisions.c.revision == revision))

@@ -5,13 +5,25 @@ using Npcmeta.Wire;
 
 namespace Npcmeta.V1
 {
-    /// <summary>The archetypes that this server offers.</summary>
+    /// <summary>The archetypes that this server offers, and their revisions.</summary>
     public static class ArchetypeServicePaths
     {
         /// <summary><c>/npcmeta.v1.ArchetypeService/ListArchetypes</c></summary>
         public const string ListArchetypes = "/npcmeta.v1.ArchetypeService/ListArchetypes";
         /// <summary><c>/npcmeta.v1.ArchetypeService/GetArchetype</c></summary>
         public const string GetArchetype = "/npcmeta.v1.ArchetypeService/GetArchetype";
+        /// <summary>
+        /// Takes an archetype's file, as <c>train</c> writes it: first a setup, then the file in chunks. It is read in a process of
+        /// its own, kept, and acts beside the other revisions when this is answered. No NPC changes.
+        /// </summary>
+        public const string UploadArchetype = "/npcmeta.v1.ArchetypeService/UploadArchetype";
+        /// <summary>The same in one request, for gRPC-Web and Connect.</summary>
+        public const string UploadArchetypeOnce = "/npcmeta.v1.ArchetypeService/UploadArchetypeOnce";
+        /// <summary>
+        /// Lets a revision act no more, or an archetype be offered no more. Refused while NPCs act with it. The file is kept: it
+        /// can be uploaded, and NPCs be moved to it, again.
+        /// </summary>
+        public const string RetireArchetype = "/npcmeta.v1.ArchetypeService/RetireArchetype";
     }
 
     /// <summary><c>npcmeta.v1.ListArchetypesRequest</c>, as it is on the wire.</summary>
@@ -131,6 +143,235 @@ namespace Npcmeta.V1
                 {
                     case 10:
                         Name = reader.ReadString();
+                        break;
+                    default:
+                        reader.Skip(tag);
+                        break;
+                }
+            }
+        }
+    }
+
+    /// <summary><c>npcmeta.v1.UploadArchetypeRequest</c>, as it is on the wire.</summary>
+    public sealed class UploadArchetypeRequest : IMessage
+    {
+        public UploadSetup Setup
+        {
+            get { return requestCase == RequestOneofCase.Setup ? (UploadSetup)request : null; }
+            set { request = value; requestCase = value == null ? RequestOneofCase.None : RequestOneofCase.Setup; }
+        }
+
+        public byte[] Chunk
+        {
+            get { return requestCase == RequestOneofCase.Chunk ? (byte[])request : null; }
+            set { request = value; requestCase = value == null ? RequestOneofCase.None : RequestOneofCase.Chunk; }
+        }
+
+        /// <summary>Which of the oneof <c>request</c> is set.</summary>
+        public RequestOneofCase RequestCase { get { return requestCase; } }
+
+        private object request;
+        private RequestOneofCase requestCase;
+
+        /// <summary>What the oneof <c>request</c> can hold.</summary>
+        public enum RequestOneofCase
+        {
+            /// <summary>Nothing is set.</summary>
+            None = 0,
+            /// <summary><c>setup</c></summary>
+            Setup = 1,
+            /// <summary><c>chunk</c></summary>
+            Chunk = 2,
+        }
+
+        /// <inheritdoc/>
+        public void WriteTo(WireWriter writer)
+        {
+            if (Setup != null)
+            {
+                writer.WriteTag(1, 2);
+                writer.WriteMessage(Setup);
+            }
+            if (Chunk != null)
+            {
+                writer.WriteTag(2, 2);
+                writer.WriteBytes(Chunk);
+            }
+        }
+
+        /// <inheritdoc/>
+        public void MergeFrom(WireReader reader)
+        {
+            uint tag;
+            while ((tag = reader.ReadTag()) != 0)
+            {
+                switch (tag)
+                {
+                    case 10:
+                        Setup = reader.ReadMessage(Setup ?? new UploadSetup());
+                        break;
+                    case 18:
+                        Chunk = reader.ReadBytes();
+                        break;
+                    default:
+                        reader.Skip(tag);
+                        break;
+                }
+            }
+        }
+    }
+
+    /// <summary><c>npcmeta.v1.UploadSetup</c>, as it is on the wire.</summary>
+    public sealed class UploadSetup : IMessage
+    {
+        /// <summary>
+        /// archetypes/{archetype}: what the file itself says it is. A new revision of an archetype that there is sees and decides
+        /// what the others do.
+        /// </summary>
+        public string Archetype { get; set; } = "";
+
+        /// <summary>Whether new NPCs get this revision from now on. The first revision of an archetype is current anyhow.</summary>
+        public bool Current { get; set; }
+
+        /// <summary>A retry with the same id and the same content returns the archetype and changes nothing.</summary>
+        public string RequestId { get; set; } = "";
+
+        /// <inheritdoc/>
+        public void WriteTo(WireWriter writer)
+        {
+            if (!string.IsNullOrEmpty(Archetype))
+            {
+                writer.WriteTag(1, 2);
+                writer.WriteString(Archetype);
+            }
+            if (Current)
+            {
+                writer.WriteTag(2, 0);
+                writer.WriteBool(Current);
+            }
+            if (!string.IsNullOrEmpty(RequestId))
+            {
+                writer.WriteTag(3, 2);
+                writer.WriteString(RequestId);
+            }
+        }
+
+        /// <inheritdoc/>
+        public void MergeFrom(WireReader reader)
+        {
+            uint tag;
+            while ((tag = reader.ReadTag()) != 0)
+            {
+                switch (tag)
+                {
+                    case 10:
+                        Archetype = reader.ReadString();
+                        break;
+                    case 16:
+                        Current = reader.ReadBool();
+                        break;
+                    case 26:
+                        RequestId = reader.ReadString();
+                        break;
+                    default:
+                        reader.Skip(tag);
+                        break;
+                }
+            }
+        }
+    }
+
+    /// <summary><c>npcmeta.v1.UploadArchetypeOnceRequest</c>, as it is on the wire.</summary>
+    public sealed class UploadArchetypeOnceRequest : IMessage
+    {
+        public UploadSetup Setup { get; set; }
+
+        public byte[] Data { get; set; } = WireWriter.NoBytes;
+
+        /// <inheritdoc/>
+        public void WriteTo(WireWriter writer)
+        {
+            if (Setup != null)
+            {
+                writer.WriteTag(1, 2);
+                writer.WriteMessage(Setup);
+            }
+            if (Data != null && Data.Length > 0)
+            {
+                writer.WriteTag(2, 2);
+                writer.WriteBytes(Data);
+            }
+        }
+
+        /// <inheritdoc/>
+        public void MergeFrom(WireReader reader)
+        {
+            uint tag;
+            while ((tag = reader.ReadTag()) != 0)
+            {
+                switch (tag)
+                {
+                    case 10:
+                        Setup = reader.ReadMessage(Setup ?? new UploadSetup());
+                        break;
+                    case 18:
+                        Data = reader.ReadBytes();
+                        break;
+                    default:
+                        reader.Skip(tag);
+                        break;
+                }
+            }
+        }
+    }
+
+    /// <summary><c>npcmeta.v1.RetireArchetypeRequest</c>, as it is on the wire.</summary>
+    public sealed class RetireArchetypeRequest : IMessage
+    {
+        /// <summary>archetypes/{archetype}</summary>
+        public string Name { get; set; } = "";
+
+        /// <summary>A revision that is not the current one. Empty: the archetype as a whole.</summary>
+        public string Revision { get; set; } = "";
+
+        public string RequestId { get; set; } = "";
+
+        /// <inheritdoc/>
+        public void WriteTo(WireWriter writer)
+        {
+            if (!string.IsNullOrEmpty(Name))
+            {
+                writer.WriteTag(1, 2);
+                writer.WriteString(Name);
+            }
+            if (!string.IsNullOrEmpty(Revision))
+            {
+                writer.WriteTag(2, 2);
+                writer.WriteString(Revision);
+            }
+            if (!string.IsNullOrEmpty(RequestId))
+            {
+                writer.WriteTag(3, 2);
+                writer.WriteString(RequestId);
+            }
+        }
+
+        /// <inheritdoc/>
+        public void MergeFrom(WireReader reader)
+        {
+            uint tag;
+            while ((tag = reader.ReadTag()) != 0)
+            {
+                switch (tag)
+                {
+                    case 10:
+                        Name = reader.ReadString();
+                        break;
+                    case 18:
+                        Revision = reader.ReadString();
+                        break;
+                    case 26:
+                        RequestId = reader.ReadString();
                         break;
                     default:
                         reader.Skip(tag);

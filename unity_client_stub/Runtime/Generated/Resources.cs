@@ -134,6 +134,9 @@ namespace Npcmeta.V1
         /// <summary>Bytes of acting state that one NPC of this archetype keeps resident.</summary>
         public long StateBytes { get; set; }
 
+        /// <summary>All that are kept, the current one first, then the newest. The fields above are those of the current one.</summary>
+        public List<ArchetypeRevision> Revisions { get; } = new List<ArchetypeRevision>();
+
         /// <inheritdoc/>
         public void WriteTo(WireWriter writer)
         {
@@ -167,6 +170,11 @@ namespace Npcmeta.V1
                 writer.WriteTag(6, 0);
                 writer.WriteInt64(StateBytes);
             }
+            foreach (ArchetypeRevision item in Revisions)
+            {
+                writer.WriteTag(7, 2);
+                writer.WriteMessage(item);
+            }
         }
 
         /// <inheritdoc/>
@@ -194,6 +202,88 @@ namespace Npcmeta.V1
                         break;
                     case 48:
                         StateBytes = reader.ReadInt64();
+                        break;
+                    case 58:
+                        Revisions.Add(reader.ReadMessage(new ArchetypeRevision()));
+                        break;
+                    default:
+                        reader.Skip(tag);
+                        break;
+                }
+            }
+        }
+    }
+
+    /// <summary>An archetype's weights at one time.</summary>
+    public sealed class ArchetypeRevision : IMessage
+    {
+        /// <summary>The digest of the file.</summary>
+        public string Revision { get; set; } = "";
+
+        /// <summary>Whether new NPCs get it.</summary>
+        public bool Current { get; set; }
+
+        /// <summary>Whether it is loaded, so that NPCs can act with it. One that is only kept is loaded when NPCs are moved to it.</summary>
+        public bool Active { get; set; }
+
+        /// <summary>How many NPCs act with it, as of at most some seconds ago.</summary>
+        public long Npcs { get; set; }
+
+        /// <summary>When the server first had it; none if it is not kept.</summary>
+        public WellKnown.Timestamp CreateTime { get; set; }
+
+        /// <inheritdoc/>
+        public void WriteTo(WireWriter writer)
+        {
+            if (!string.IsNullOrEmpty(Revision))
+            {
+                writer.WriteTag(1, 2);
+                writer.WriteString(Revision);
+            }
+            if (Current)
+            {
+                writer.WriteTag(2, 0);
+                writer.WriteBool(Current);
+            }
+            if (Active)
+            {
+                writer.WriteTag(3, 0);
+                writer.WriteBool(Active);
+            }
+            if (Npcs != 0)
+            {
+                writer.WriteTag(4, 0);
+                writer.WriteInt64(Npcs);
+            }
+            if (CreateTime != null)
+            {
+                writer.WriteTag(5, 2);
+                writer.WriteMessage(CreateTime);
+            }
+        }
+
+        /// <inheritdoc/>
+        public void MergeFrom(WireReader reader)
+        {
+            uint tag;
+            while ((tag = reader.ReadTag()) != 0)
+            {
+                switch (tag)
+                {
+                    case 10:
+                        Revision = reader.ReadString();
+                        break;
+                    case 16:
+                        Current = reader.ReadBool();
+                        break;
+                    case 24:
+                        Active = reader.ReadBool();
+                        break;
+                    case 32:
+                        Npcs = reader.ReadInt64();
+                        break;
+                    case 42:
+                        CreateTime = reader.ReadMessage(CreateTime ?? new WellKnown.Timestamp());
                         break;
                     default:
                         reader.Skip(tag);

@@ -19,13 +19,14 @@ from connectrpc.errors import ConnectError
 from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
+from google.protobuf.empty_pb2 import Empty
 from .resources_pb2 import Archetype
 from pyqwest import Client, SyncClient
 
-from .archetypes_pb2 import GetArchetypeRequest, ListArchetypesRequest, ListArchetypesResponse
+from .archetypes_pb2 import GetArchetypeRequest, ListArchetypesRequest, ListArchetypesResponse, RetireArchetypeRequest, UploadArchetypeOnceRequest, UploadArchetypeRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 
     from connectrpc.codec import Codec
     from connectrpc.compression import Compression
@@ -40,12 +41,32 @@ _GZIP_COMPRESSION = GzipCompression()
 
 class ArchetypeService(Protocol):
     """
-    The archetypes that this server offers.
+    The archetypes that this server offers, and their revisions.
     """
     async def list_archetypes(self, request: ListArchetypesRequest, ctx: RequestContext[ListArchetypesRequest, ListArchetypesResponse], /) -> ListArchetypesResponse:
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def get_archetype(self, request: GetArchetypeRequest, ctx: RequestContext[GetArchetypeRequest, Archetype], /) -> Archetype:
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def upload_archetype(self, request: AsyncIterator[UploadArchetypeRequest], ctx: RequestContext[UploadArchetypeRequest, Archetype], /) -> Archetype:
+        """
+        Takes an archetype's file, as `train` writes it: first a setup, then the file in chunks. It is read in a process of
+        its own, kept, and acts beside the other revisions when this is answered. No NPC changes.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def upload_archetype_once(self, request: UploadArchetypeOnceRequest, ctx: RequestContext[UploadArchetypeOnceRequest, Archetype], /) -> Archetype:
+        """
+        The same in one request, for gRPC-Web and Connect.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def retire_archetype(self, request: RetireArchetypeRequest, ctx: RequestContext[RetireArchetypeRequest, Empty], /) -> Empty:
+        """
+        Lets a revision act no more, or an archetype be offered no more. Refused while NPCs act with it. The file is kept: it
+        can be uploaded, and NPCs be moved to it, again.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
 
@@ -84,6 +105,39 @@ class ArchetypeServiceASGIApplication(ConnectASGIApplication[ArchetypeService]):
                     ),
                     function=svc.get_archetype,
                 ),
+                "/npcmeta.v1.ArchetypeService/UploadArchetype": Endpoint.client_stream(
+                    method=MethodInfo(
+                        name="UploadArchetype",
+                        service_name="npcmeta.v1.ArchetypeService",
+                        input=UploadArchetypeRequest,
+                        output=Archetype,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.CLIENT_STREAM,
+                    ),
+                    function=svc.upload_archetype,
+                ),
+                "/npcmeta.v1.ArchetypeService/UploadArchetypeOnce": Endpoint.unary(
+                    method=MethodInfo(
+                        name="UploadArchetypeOnce",
+                        service_name="npcmeta.v1.ArchetypeService",
+                        input=UploadArchetypeOnceRequest,
+                        output=Archetype,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.upload_archetype_once,
+                ),
+                "/npcmeta.v1.ArchetypeService/RetireArchetype": Endpoint.unary(
+                    method=MethodInfo(
+                        name="RetireArchetype",
+                        service_name="npcmeta.v1.ArchetypeService",
+                        input=RetireArchetypeRequest,
+                        output=Empty,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.retire_archetype,
+                ),
             },
             interceptors=interceptors,
             read_max_bytes=read_max_bytes,
@@ -99,7 +153,7 @@ class ArchetypeServiceASGIApplication(ConnectASGIApplication[ArchetypeService]):
 
 class ArchetypeServiceClient(ConnectClient):
     """
-    The archetypes that this server offers.
+    The archetypes that this server offers, and their revisions.
     """
     def __init__(
         self,
@@ -165,15 +219,106 @@ class ArchetypeServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def upload_archetype(
+        self,
+        request: AsyncIterator[UploadArchetypeRequest],
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Archetype:
+        """
+        Takes an archetype's file, as `train` writes it: first a setup, then the file in chunks. It is read in a process of
+        its own, kept, and acts beside the other revisions when this is answered. No NPC changes.
+        """
+        return await self.execute_client_stream(
+            request=request,
+            method=MethodInfo(
+                name="UploadArchetype",
+                service_name="npcmeta.v1.ArchetypeService",
+                input=UploadArchetypeRequest,
+                output=Archetype,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.CLIENT_STREAM,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def upload_archetype_once(
+        self,
+        request: UploadArchetypeOnceRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Archetype:
+        """
+        The same in one request, for gRPC-Web and Connect.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="UploadArchetypeOnce",
+                service_name="npcmeta.v1.ArchetypeService",
+                input=UploadArchetypeOnceRequest,
+                output=Archetype,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def retire_archetype(
+        self,
+        request: RetireArchetypeRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Empty:
+        """
+        Lets a revision act no more, or an archetype be offered no more. Refused while NPCs act with it. The file is kept: it
+        can be uploaded, and NPCs be moved to it, again.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="RetireArchetype",
+                service_name="npcmeta.v1.ArchetypeService",
+                input=RetireArchetypeRequest,
+                output=Empty,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
 
 class ArchetypeServiceSync(Protocol):
     """
-    The archetypes that this server offers.
+    The archetypes that this server offers, and their revisions.
     """
     def list_archetypes(self, request: ListArchetypesRequest, ctx: RequestContext[ListArchetypesRequest, ListArchetypesResponse], /) -> ListArchetypesResponse:
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def get_archetype(self, request: GetArchetypeRequest, ctx: RequestContext[GetArchetypeRequest, Archetype], /) -> Archetype:
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def upload_archetype(self, request: Iterator[UploadArchetypeRequest], ctx: RequestContext[UploadArchetypeRequest, Archetype], /) -> Archetype:
+        """
+        Takes an archetype's file, as `train` writes it: first a setup, then the file in chunks. It is read in a process of
+        its own, kept, and acts beside the other revisions when this is answered. No NPC changes.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def upload_archetype_once(self, request: UploadArchetypeOnceRequest, ctx: RequestContext[UploadArchetypeOnceRequest, Archetype], /) -> Archetype:
+        """
+        The same in one request, for gRPC-Web and Connect.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def retire_archetype(self, request: RetireArchetypeRequest, ctx: RequestContext[RetireArchetypeRequest, Empty], /) -> Empty:
+        """
+        Lets a revision act no more, or an archetype be offered no more. Refused while NPCs act with it. The file is kept: it
+        can be uploaded, and NPCs be moved to it, again.
+        """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
 
@@ -210,6 +355,39 @@ class ArchetypeServiceWSGIApplication(ConnectWSGIApplication):
                     ),
                     function=service.get_archetype,
                 ),
+                "/npcmeta.v1.ArchetypeService/UploadArchetype": EndpointSync.client_stream(
+                    method=MethodInfo(
+                        name="UploadArchetype",
+                        service_name="npcmeta.v1.ArchetypeService",
+                        input=UploadArchetypeRequest,
+                        output=Archetype,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.CLIENT_STREAM,
+                    ),
+                    function=service.upload_archetype,
+                ),
+                "/npcmeta.v1.ArchetypeService/UploadArchetypeOnce": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="UploadArchetypeOnce",
+                        service_name="npcmeta.v1.ArchetypeService",
+                        input=UploadArchetypeOnceRequest,
+                        output=Archetype,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.upload_archetype_once,
+                ),
+                "/npcmeta.v1.ArchetypeService/RetireArchetype": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="RetireArchetype",
+                        service_name="npcmeta.v1.ArchetypeService",
+                        input=RetireArchetypeRequest,
+                        output=Empty,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.retire_archetype,
+                ),
             },
             interceptors=interceptors,
             read_max_bytes=read_max_bytes,
@@ -225,7 +403,7 @@ class ArchetypeServiceWSGIApplication(ConnectWSGIApplication):
 
 class ArchetypeServiceClientSync(ConnectClientSync):
     """
-    The archetypes that this server offers.
+    The archetypes that this server offers, and their revisions.
     """
     def __init__(
         self,
@@ -285,6 +463,77 @@ class ArchetypeServiceClientSync(ConnectClientSync):
                 service_name="npcmeta.v1.ArchetypeService",
                 input=GetArchetypeRequest,
                 output=Archetype,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def upload_archetype(
+        self,
+        request: Iterator[UploadArchetypeRequest],
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Archetype:
+        """
+        Takes an archetype's file, as `train` writes it: first a setup, then the file in chunks. It is read in a process of
+        its own, kept, and acts beside the other revisions when this is answered. No NPC changes.
+        """
+        return self.execute_client_stream(
+            request=request,
+            method=MethodInfo(
+                name="UploadArchetype",
+                service_name="npcmeta.v1.ArchetypeService",
+                input=UploadArchetypeRequest,
+                output=Archetype,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.CLIENT_STREAM,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def upload_archetype_once(
+        self,
+        request: UploadArchetypeOnceRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Archetype:
+        """
+        The same in one request, for gRPC-Web and Connect.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="UploadArchetypeOnce",
+                service_name="npcmeta.v1.ArchetypeService",
+                input=UploadArchetypeOnceRequest,
+                output=Archetype,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def retire_archetype(
+        self,
+        request: RetireArchetypeRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Empty:
+        """
+        Lets a revision act no more, or an archetype be offered no more. Refused while NPCs act with it. The file is kept: it
+        can be uploaded, and NPCs be moved to it, again.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="RetireArchetype",
+                service_name="npcmeta.v1.ArchetypeService",
+                input=RetireArchetypeRequest,
+                output=Empty,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

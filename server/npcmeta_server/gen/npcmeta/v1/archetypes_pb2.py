@@ -22,22 +22,31 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from . import resources_pb2 as npcmeta_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnpcmeta/v1/archetypes.proto\x12\nnpcmeta.v1\x1a\x1anpcmeta/v1/resources.proto\">\n\x15ListArchetypesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x16ListArchetypesResponse\x12)\n\narchetypes\x18\x01 \x03(\x0b\x32\x15.npcmeta.v1.Archetype\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13GetArchetypeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xb3\x01\n\x10\x41rchetypeService\x12W\n\x0eListArchetypes\x12!.npcmeta.v1.ListArchetypesRequest\x1a\".npcmeta.v1.ListArchetypesResponse\x12\x46\n\x0cGetArchetype\x12\x1f.npcmeta.v1.GetArchetypeRequest\x1a\x15.npcmeta.v1.Archetypeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnpcmeta/v1/archetypes.proto\x12\nnpcmeta.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1anpcmeta/v1/resources.proto\">\n\x15ListArchetypesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x16ListArchetypesResponse\x12)\n\narchetypes\x18\x01 \x03(\x0b\x32\x15.npcmeta.v1.Archetype\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13GetArchetypeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"^\n\x16UploadArchetypeRequest\x12(\n\x05setup\x18\x01 \x01(\x0b\x32\x17.npcmeta.v1.UploadSetupH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07request\"E\n\x0bUploadSetup\x12\x11\n\tarchetype\x18\x01 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"R\n\x1aUploadArchetypeOnceRequest\x12&\n\x05setup\x18\x01 \x01(\x0b\x32\x17.npcmeta.v1.UploadSetup\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"L\n\x16RetireArchetypeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t2\xa8\x03\n\x10\x41rchetypeService\x12W\n\x0eListArchetypes\x12!.npcmeta.v1.ListArchetypesRequest\x1a\".npcmeta.v1.ListArchetypesResponse\x12\x46\n\x0cGetArchetype\x12\x1f.npcmeta.v1.GetArchetypeRequest\x1a\x15.npcmeta.v1.Archetype\x12N\n\x0fUploadArchetype\x12\".npcmeta.v1.UploadArchetypeRequest\x1a\x15.npcmeta.v1.Archetype(\x01\x12T\n\x13UploadArchetypeOnce\x12&.npcmeta.v1.UploadArchetypeOnceRequest\x1a\x15.npcmeta.v1.Archetype\x12M\n\x0fRetireArchetype\x12\".npcmeta.v1.RetireArchetypeRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'npcmeta.v1.archetypes_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTARCHETYPESREQUEST']._serialized_start=71
-  _globals['_LISTARCHETYPESREQUEST']._serialized_end=133
-  _globals['_LISTARCHETYPESRESPONSE']._serialized_start=135
-  _globals['_LISTARCHETYPESRESPONSE']._serialized_end=227
-  _globals['_GETARCHETYPEREQUEST']._serialized_start=229
-  _globals['_GETARCHETYPEREQUEST']._serialized_end=264
-  _globals['_ARCHETYPESERVICE']._serialized_start=267
-  _globals['_ARCHETYPESERVICE']._serialized_end=446
+  _globals['_LISTARCHETYPESREQUEST']._serialized_start=100
+  _globals['_LISTARCHETYPESREQUEST']._serialized_end=162
+  _globals['_LISTARCHETYPESRESPONSE']._serialized_start=164
+  _globals['_LISTARCHETYPESRESPONSE']._serialized_end=256
+  _globals['_GETARCHETYPEREQUEST']._serialized_start=258
+  _globals['_GETARCHETYPEREQUEST']._serialized_end=293
+  _globals['_UPLOADARCHETYPEREQUEST']._serialized_start=295
+  _globals['_UPLOADARCHETYPEREQUEST']._serialized_end=389
+  _globals['_UPLOADSETUP']._serialized_start=391
+  _globals['_UPLOADSETUP']._serialized_end=460
+  _globals['_UPLOADARCHETYPEONCEREQUEST']._serialized_start=462
+  _globals['_UPLOADARCHETYPEONCEREQUEST']._serialized_end=544
+  _globals['_RETIREARCHETYPEREQUEST']._serialized_start=546
+  _globals['_RETIREARCHETYPEREQUEST']._serialized_end=622
+  _globals['_ARCHETYPESERVICE']._serialized_start=625
+  _globals['_ARCHETYPESERVICE']._serialized_end=1049
 # @@protoc_insertion_point(module_scope)

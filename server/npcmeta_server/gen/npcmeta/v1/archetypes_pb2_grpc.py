@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from . import archetypes_pb2 as npcmeta_dot_v1_dot_archetypes__pb2
 from . import resources_pb2 as npcmeta_dot_v1_dot_resources__pb2
 
@@ -27,7 +28,7 @@ if _version_not_supported:
 
 
 class ArchetypeServiceStub:
-    """The archetypes that this server offers.
+    """The archetypes that this server offers, and their revisions.
     """
 
     def __init__(self, channel):
@@ -46,10 +47,25 @@ class ArchetypeServiceStub:
                 request_serializer=npcmeta_dot_v1_dot_archetypes__pb2.GetArchetypeRequest.SerializeToString,
                 response_deserializer=npcmeta_dot_v1_dot_resources__pb2.Archetype.FromString,
                 _registered_method=True)
+        self.UploadArchetype = channel.stream_unary(
+                '/npcmeta.v1.ArchetypeService/UploadArchetype',
+                request_serializer=npcmeta_dot_v1_dot_archetypes__pb2.UploadArchetypeRequest.SerializeToString,
+                response_deserializer=npcmeta_dot_v1_dot_resources__pb2.Archetype.FromString,
+                _registered_method=True)
+        self.UploadArchetypeOnce = channel.unary_unary(
+                '/npcmeta.v1.ArchetypeService/UploadArchetypeOnce',
+                request_serializer=npcmeta_dot_v1_dot_archetypes__pb2.UploadArchetypeOnceRequest.SerializeToString,
+                response_deserializer=npcmeta_dot_v1_dot_resources__pb2.Archetype.FromString,
+                _registered_method=True)
+        self.RetireArchetype = channel.unary_unary(
+                '/npcmeta.v1.ArchetypeService/RetireArchetype',
+                request_serializer=npcmeta_dot_v1_dot_archetypes__pb2.RetireArchetypeRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class ArchetypeServiceServicer:
-    """The archetypes that this server offers.
+    """The archetypes that this server offers, and their revisions.
     """
 
     def ListArchetypes(self, request, context):
@@ -60,6 +76,29 @@ class ArchetypeServiceServicer:
 
     def GetArchetype(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadArchetype(self, request_iterator, context):
+        """Takes an archetype's file, as `train` writes it: first a setup, then the file in chunks. It is read in a process of
+        its own, kept, and acts beside the other revisions when this is answered. No NPC changes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadArchetypeOnce(self, request, context):
+        """The same in one request, for gRPC-Web and Connect.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetireArchetype(self, request, context):
+        """Lets a revision act no more, or an archetype be offered no more. Refused while NPCs act with it. The file is kept: it
+        can be uploaded, and NPCs be moved to it, again.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -77,6 +116,21 @@ def add_ArchetypeServiceServicer_to_server(servicer, server):
                     request_deserializer=npcmeta_dot_v1_dot_archetypes__pb2.GetArchetypeRequest.FromString,
                     response_serializer=npcmeta_dot_v1_dot_resources__pb2.Archetype.SerializeToString,
             ),
+            'UploadArchetype': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadArchetype,
+                    request_deserializer=npcmeta_dot_v1_dot_archetypes__pb2.UploadArchetypeRequest.FromString,
+                    response_serializer=npcmeta_dot_v1_dot_resources__pb2.Archetype.SerializeToString,
+            ),
+            'UploadArchetypeOnce': grpc.unary_unary_rpc_method_handler(
+                    servicer.UploadArchetypeOnce,
+                    request_deserializer=npcmeta_dot_v1_dot_archetypes__pb2.UploadArchetypeOnceRequest.FromString,
+                    response_serializer=npcmeta_dot_v1_dot_resources__pb2.Archetype.SerializeToString,
+            ),
+            'RetireArchetype': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetireArchetype,
+                    request_deserializer=npcmeta_dot_v1_dot_archetypes__pb2.RetireArchetypeRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'npcmeta.v1.ArchetypeService', rpc_method_handlers)
@@ -86,7 +140,7 @@ def add_ArchetypeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ArchetypeService:
-    """The archetypes that this server offers.
+    """The archetypes that this server offers, and their revisions.
     """
 
     @staticmethod
@@ -133,6 +187,87 @@ class ArchetypeService:
             '/npcmeta.v1.ArchetypeService/GetArchetype',
             npcmeta_dot_v1_dot_archetypes__pb2.GetArchetypeRequest.SerializeToString,
             npcmeta_dot_v1_dot_resources__pb2.Archetype.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadArchetype(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/npcmeta.v1.ArchetypeService/UploadArchetype',
+            npcmeta_dot_v1_dot_archetypes__pb2.UploadArchetypeRequest.SerializeToString,
+            npcmeta_dot_v1_dot_resources__pb2.Archetype.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadArchetypeOnce(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/npcmeta.v1.ArchetypeService/UploadArchetypeOnce',
+            npcmeta_dot_v1_dot_archetypes__pb2.UploadArchetypeOnceRequest.SerializeToString,
+            npcmeta_dot_v1_dot_resources__pb2.Archetype.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetireArchetype(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/npcmeta.v1.ArchetypeService/RetireArchetype',
+            npcmeta_dot_v1_dot_archetypes__pb2.RetireArchetypeRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

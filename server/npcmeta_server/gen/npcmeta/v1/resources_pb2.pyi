@@ -28,20 +28,36 @@ class BehaviorSpec(_message.Message):
     def __init__(self, observation_size: _Optional[int] = ..., action: _Optional[_Union[ActionSpec, _Mapping]] = ..., tick_rate_hz: _Optional[float] = ...) -> None: ...
 
 class Archetype(_message.Message):
-    __slots__ = ("name", "revision", "learner", "family", "spec", "state_bytes")
+    __slots__ = ("name", "revision", "learner", "family", "spec", "state_bytes", "revisions")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     LEARNER_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REVISIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     revision: str
     learner: str
     family: str
     spec: BehaviorSpec
     state_bytes: int
-    def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., learner: _Optional[str] = ..., family: _Optional[str] = ..., spec: _Optional[_Union[BehaviorSpec, _Mapping]] = ..., state_bytes: _Optional[int] = ...) -> None: ...
+    revisions: _containers.RepeatedCompositeFieldContainer[ArchetypeRevision]
+    def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., learner: _Optional[str] = ..., family: _Optional[str] = ..., spec: _Optional[_Union[BehaviorSpec, _Mapping]] = ..., state_bytes: _Optional[int] = ..., revisions: _Optional[_Iterable[_Union[ArchetypeRevision, _Mapping]]] = ...) -> None: ...
+
+class ArchetypeRevision(_message.Message):
+    __slots__ = ("revision", "current", "active", "npcs", "create_time")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    NPCS_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    revision: str
+    current: bool
+    active: bool
+    npcs: int
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, revision: _Optional[str] = ..., current: _Optional[bool] = ..., active: _Optional[bool] = ..., npcs: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Npc(_message.Message):
     __slots__ = ("name", "archetype", "display_name", "seed", "revision", "examples", "create_time", "update_time", "etag")

@@ -1,0 +1,147 @@
+"""Archetype files that come over the wire: taken up to a limit, vetted elsewhere, kept, and made to act."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+
+from npcmeta_server import names
+from npcmeta_server.adapting.pool import AdaptationPool
+from npcmeta_server.catalog import Hosted
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2
+from npcmeta_server.limits import MAX_ARCHETYPE_BYTES, MAX_UPLOADS
+from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.roster import Roster
+from npcmeta_server.services.npcs import checked_request_id
+from npcmeta_server.store import RequestKey, Store, archetypes
+from npcmeta_server.vetting.vetter import Vetter
+
+
+class Uploads:
+    """Lets further archetype revisions act."""
+
+    def __init__(
+        self, roster: Roster, store: Store, storage: OwnerThread, pool: AdaptationPool, vetter: Vetter
+    ) -> None:
+        """Keeps files in the store, which belongs to the thread `storage`."""
+        self._roster, self._store, self._storage, self._pool, self._vetter = roster, store, storage, pool, vetter
+        self._under_way = 0
+        self.changing = asyncio.Lock()
+        """Held while what is offered changes."""
+
+    async def take(self, requests: AsyncIterator[archetypes_pb2.UploadArchetypeRequest]) -> str:
+        """Takes a file in chunks, and lets it act; returns the archetype's name."""
+        with self._one_of_few():
+            first = await anext(requests, None)
+            if first is None or first.WhichOneof("request") != "setup":
+                raise ServiceError("INVALID_STREAM", "the first UploadArchetypeRequest has to be a setup")
+            chunks, size = [], 0
+            async for request in requests:
+                if request.WhichOneof("request") != "chunk":
+                    raise ServiceError("INVALID_STREAM", "expected chunks of the file behind setup")
+                chunks.append(request.chunk)
+                size += len(request.chunk)
+                _check_size(size)
+            return await self._add(first.setup, b"".join(chunks))
+
+    async def take_once(self, request: archetypes_pb2.UploadArchetypeOnceRequest) -> str:
+        """The same of a file that comes at once."""
+        with self._one_of_few():
+            return await self._add(request.setup, request.data)
+
+    async def load(self, name: str, revision: str) -> Hosted:
+        """A revision that acts, or that is kept and acts from now on; ARCHETYPE_NOT_FOUND if there is none."""
+        if (found := self._roster.repertoire.revision(name, revision)) is not None:
+            return found
+        data = await self._storage.run(self._store.do, archetypes.data, revision)
+        hosted = None if data is None else await self._vetter.vet(data)
+        if hosted is None or hosted.archetype.name != name:
+            raise no_revision(name, revision)
+        async with self.changing:
+            self._check_spec(hosted)
+            await self._host(hosted)
+        return hosted
+
+    async def _add(self, setup: archetypes_pb2.UploadSetup, data: bytes) -> str:
+        name = names.archetype_id(setup.archetype)
+        _check_size(len(data))
+        said = f"{name}:{setup.current}:{hashlib.sha256(data).hexdigest()}"
+        key = RequestKey(
+            checked_request_id("UploadArchetype", setup.request_id), hashlib.sha256(said.encode()).hexdigest()
+        )
+        hosted = await self._vetter.vet(data)
+        if hosted.archetype.name != name:
+            raise ServiceError(
+                "INVALID_ARCHETYPE",
+                f"the file is of archetypes/{hosted.archetype.name}, the request says archetypes/{name}; name the one "
+                "that it is; nothing was kept",
+            )
+        await asyncio.shield(self._settle(hosted, key, current=setup.current))
+        return name
+
+    async def _settle(self, hosted: Hosted, key: RequestKey, *, current: bool) -> None:
+        """Keeps a revision and lets it act; both or nothing, even if whoever asked is gone."""
+        name, revision = hosted.archetype.name, hosted.archetype.revision
+        async with self.changing:
+            self._check_spec(hosted)
+            await self._storage.run(
+                self._store.do, archetypes.keep, name, revision, hosted.data, current=current, request=key
+            )
+            try:
+                await self._host(hosted)
+            except ServiceError:
+                await self._storage.run(self._store.do, archetypes.forget, name, revision)
+                raise
+            if current:
+                self._roster.repertoire.make_current(name, revision)
+
+    async def _host(self, hosted: Hosted) -> None:
+        self._pool.load(hosted.archetype.revision, hosted.data)
+        try:
+            await self._roster.host(hosted)
+        except ValueError as error:
+            raise ServiceError("INVALID_ARCHETYPE", f"{error}; nothing was kept") from error
+
+    def _check_spec(self, hosted: Hosted) -> None:
+        """Raises SPEC_MISMATCH if NPCs could not move to a revision from the current one."""
+        name, spec = hosted.archetype.name, hosted.archetype.spec
+        if name not in self._roster.repertoire.names:
+            return
+        expected = self._roster.hosted(name).archetype.spec
+        if spec != expected:
+            raise ServiceError(
+                "SPEC_MISMATCH",
+                f"the file is for {spec}, archetypes/{name} is for {expected}, and NPCs cannot move between the two; "
+                "train it under another name, as an archetype of its own; nothing was kept",
+                archetype=name,
+            )
+
+    @contextlib.contextmanager
+    def _one_of_few(self) -> Iterator[None]:
+        """Counts an upload, which may fill a quarter of a gigabyte."""
+        if self._under_way >= MAX_UPLOADS:
+            raise ServiceError(
+                "TOO_MANY", f"{MAX_UPLOADS} archetypes are being uploaded; try again later", limit=MAX_UPLOADS
+            )
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+
+def no_revision(name: str, revision: str) -> ServiceError:
+    """Says that an archetype has no such revision."""
+    message = f'archetypes/{name} has no revision "{revision[:64]}"; get the archetype to see those that it has'
+    return ServiceError("ARCHETYPE_NOT_FOUND", message, archetype=name)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_ARCHETYPE_BYTES:
+        raise ServiceError(
+            "TOO_MANY", f"the file has more than {MAX_ARCHETYPE_BYTES} bytes, expected no more",
+            limit=MAX_ARCHETYPE_BYTES,
+        )  # fmt: skip
