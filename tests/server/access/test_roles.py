@@ -27,6 +27,7 @@ def test_every_method_is_in_the_table_once() -> None:
         ("/npcmeta.v1.AdaptService/Adapt", ("adapt", "admin")),
         ("/npcmeta.v1.AssetService/FetchAsset", ("adapt", "admin")),
         ("/npcmeta.v1.NpcService/DeleteNpc", ("admin",)),
+        ("/npcmeta.v1.ArchetypeService/UploadArchetype", ("admin",)),
         ("/npcmeta.v1.ActService/ActAndMore", ("admin",)),
         ("/new.Service/Method", ("admin",)),
         ("/health", roles.ROLES),
