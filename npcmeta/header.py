@@ -22,6 +22,7 @@ MAX_CHOICES = 4096
 MAX_COUNT = (1 << 63) - 1
 MIN_STD, MAX_NUMBER = 1e-12, 1e30
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+REVISION = re.compile(r"[0-9a-f]{0,64}")
 
 ARCHETYPE_FIELDS = {
     "format": str,
@@ -99,11 +100,16 @@ def describe_npc(fields: dict[str, Any]) -> dict[str, Any]:
 def parse_npc(described: dict[str, Any]) -> dict[str, Any]:
     """The fields of `Npc` but for its tensors; raises ValueError where the header breaks the schema."""
     check_fields(described, NPC_FIELDS | {key: kind for key, kind in NPC_MAY_HAVE.items() if key in described})
-    checked_name(described["name"])
+    for key in ("name", "archetype_name"):
+        checked_name(described[key])
+    if not REVISION.fullmatch(described["archetype_revision"]):
+        raise ValueError(f"archetype_revision is {reprlib.repr(described['archetype_revision'])}, expected a digest")
     for key in ("examples", "seed"):
         if not 0 <= described[key] <= MAX_COUNT:
             raise ValueError(f"{key} is {reprlib.repr(described[key])}, expected 0 to {MAX_COUNT}")
-    if len(display_name := described.get("display_name", "")) > MAX_DISPLAY_NAME:
+    display_name = described.get("display_name", "")
+    display_name.encode()  # raises ValueError if it is no text that can be sent
+    if len(display_name) > MAX_DISPLAY_NAME:
         raise ValueError(f"display_name has {len(display_name)} characters, expected at most {MAX_DISPLAY_NAME}")
     kept = ("name", "archetype_name", "archetype_revision", "examples", "seed")
     return {"display_name": display_name, **{key: described[key] for key in kept}}

@@ -12,6 +12,8 @@ MAX_NPCS = 10_000_000
 """NPCs in the store (`--max-npcs`)"""
 MAX_EXAMPLES = 20_000
 """examples of one NPC"""
+MAX_FILE_HEADER = 1 << 20
+"""bytes in the header of an NPC's file"""
 MAX_ROWS = 20_000
 """NPCs that decide in one tick, or in one ActOnce"""
 MAX_PARTS = 1024

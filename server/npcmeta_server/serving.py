@@ -107,13 +107,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         vetter = Vetter()
         cleanup.callback(vetter.close)
         uploads = Uploads(roster, store, storage, pool, vetter)
-        act, npcs = Act(roster, stopping), Npcs(roster, store, storage)
+        filing = OwnerThread("files")
+        cleanup.callback(filing.close)
+        act, npcs = Act(roster, stopping), Npcs(roster, store, storage, filing, pool)
         services: Services = {
             "ArchetypeService": Archetypes(roster, store, storage, pool, uploads, stopping),
             "NpcService": npcs,
             "ActService": act,
             "AdaptService": Adapt(roster, store, storage, pool, stopping),
-            "AssetService": Assets(roster, store, storage, pool),
+            "AssetService": Assets(roster, store, storage, filing, pool),
             "GRPCInferenceService": Inference(roster, act, stopping),
         }
         host, size = settings.host, settings.max_message_bytes

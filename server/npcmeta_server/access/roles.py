@@ -24,6 +24,7 @@ ACT = (
 ADAPT = (
     "/npcmeta.v1.NpcService/CreateNpc",
     "/npcmeta.v1.NpcService/CloneNpc",
+    "/npcmeta.v1.NpcService/ImportNpc",
     "/npcmeta.v1.NpcService/UpdateNpc",
     "/npcmeta.v1.NpcService/CreateDemonstration",
     "/npcmeta.v1.NpcService/ListDemonstrations",

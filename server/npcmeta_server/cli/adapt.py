@@ -17,6 +17,7 @@ from rich.table import Table
 
 from npcmeta import posterior
 from npcmeta.archetype import Archetype, Npc, begin_npc, build_learner, load_archetype, save_npc
+from npcmeta.demonstrations import demonstration
 from npcmeta.evaluate import support_nll
 from npcmeta.header import checked_name
 from npcmeta.recordings.folder import read_demonstrations
@@ -57,8 +58,9 @@ def adapt(
     recording = read_demonstrations(demo, loaded.spec)
     for note in recording.notes:
         console.print(f"[yellow]note:[/] {escape(note)}")
-    adapted, nlls = follow(loaded, npc, as_examples(recording), console)
-    save_npc(adapted, out)
+    examples = as_examples(recording)
+    adapted, nlls = follow(loaded, npc, examples, console)
+    save_npc(adapted._replace(demonstrations=(demonstration(examples),)), out)
     for part in report(adapted, nlls):
         console.print(part)
     console.print(escape(f"wrote {out} ({out.stat().st_size:,} bytes)"), soft_wrap=True)

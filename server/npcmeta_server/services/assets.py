@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from npcmeta_export.state import state_file
-from npcmeta_server import names
+from npcmeta_server import names, portable
 from npcmeta_server.adapting.jobs import ExportJob
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.errors import ServiceError
@@ -19,7 +19,7 @@ from npcmeta_server.seating import read_state
 from npcmeta_server.store import Store
 
 CHUNK_BYTES = 1 << 20
-NPC_ASSETS = ("ort", "state")
+NPC_ASSETS = ("npc", "ort", "state")
 
 
 class Asset(NamedTuple):
@@ -34,9 +34,11 @@ class Asset(NamedTuple):
 class Assets:
     """Answers AssetService."""
 
-    def __init__(self, roster: Roster, store: Store, storage: OwnerThread, pool: AdaptationPool) -> None:
-        """NPCs are exported in an adaptation process: tracing must not stall a frame."""
-        self._roster, self._store, self._storage, self._pool = roster, store, storage, pool
+    def __init__(
+        self, roster: Roster, store: Store, storage: OwnerThread, filing: OwnerThread, pool: AdaptationPool
+    ) -> None:
+        """NPCs are exported in an adaptation process, and written on the thread `filing`: no frame waits for that."""
+        self._roster, self._store, self._storage, self._filing, self._pool = roster, store, storage, filing, pool
 
     async def fetch_asset(self, request: assets_pb2.FetchAssetRequest) -> AsyncIterator[assets_pb2.FetchAssetResponse]:
         """The header, then the file in chunks."""
@@ -56,6 +58,8 @@ class Assets:
     async def _of_npc(self, part: names.Part) -> Asset:
         if part.id not in NPC_ASSETS:
             raise _unknown(f"npcs/{part.parent}", part.id, NPC_ASSETS)
+        if part.id == "npc":
+            return await self._whole(part.parent)
         row, revision, data = await self._storage.run(self._store.state, part.parent)
         hosted = self._roster.repertoire.acting(row.archetype, revision.archetype_revision, row.id)
         state = read_state(hosted, row.id, data)
@@ -65,6 +69,14 @@ class Assets:
             made = await self._pool.export(ExportJob(hosted.archetype.revision, row.id, data), client=caller())
             file_name = f"{row.id}.ort.onnx"
         return Asset(made, file_name, revision.archetype_revision, revision.number)
+
+    async def _whole(self, npc: str) -> Asset:
+        """All that an NPC is, in a file."""
+        found = await self._storage.run(self._store.snapshot, npc)
+        revision = found.revision
+        hosted = self._roster.repertoire.acting(found.npc.archetype, revision.archetype_revision, npc)
+        made = await self._filing.run(portable.write, found, hosted)
+        return Asset(made, f"{npc}.npc.safetensors", revision.archetype_revision, revision.number)
 
 
 def _header(name: str, asset: Asset) -> assets_pb2.AssetHeader:

@@ -1,22 +1,55 @@
-"""NPCs made of other NPCs: what is done on the store's thread."""
+"""NPCs made of other NPCs, of this server or out of a file."""
 
 from __future__ import annotations
 
 import secrets
 import time
+from typing import NamedTuple
 
 from npcmeta.archetype import Npc, npc_to_bytes
-from npcmeta_server import names
+from npcmeta_server import clips, names, portable
+from npcmeta_server.adapting.jobs import AdaptJob
+from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
 from npcmeta_server.limits import MAX_DISPLAY_NAME, MAX_SEED
+from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.portable import Portable
+from npcmeta_server.ports.surface import caller
 from npcmeta_server.roster import Roster
 from npcmeta_server.seating import read_state
 from npcmeta_server.store import NpcRow, RequestKey, Store, new_etag
 
 
+class Beginning(NamedTuple):
+    """What a new NPC begins with."""
+
+    row: NpcRow
+    archetype_revision: str
+    state: bytes
+    support_nll: float
+    clips: tuple[tuple[bytes, int], ...]  # that it was adapted from: data and number of examples
+
+
+async def from_file(read: Portable, npc_id: str, pool: AdaptationPool, filing: OwnerThread) -> Beginning:
+    """What the NPC of a file begins with here: its own state, or what its demonstrations make of it here."""
+    archetype, npc, now = read.hosted.archetype, read.npc, time.time()
+    name = names.checked_id(npc_id, "npc_id") if npc_id else npc.name
+    if read.fits:
+        own = npc._replace(name=name, display_name="")
+        state, examples, nll = npc_to_bytes(own), npc.examples, await filing.run(portable.nll_of, read)
+    else:
+        job = AdaptJob(archetype.revision, name, npc.seed, clips.join(read.clips, archetype.spec))
+        adapted = await pool.adapt(job, client=caller())
+        state, examples, nll = adapted.data, adapted.examples, adapted.support_nll
+    display_name = checked_text(npc.display_name, "display_name")
+    row = NpcRow(name, archetype.name, display_name, npc.seed, 1, examples, now, now, new_etag())
+    shown = await filing.run(lambda: tuple((clips.to_bytes(clip), clip.examples) for clip in read.clips))
+    return Beginning(row, archetype.revision, state, nll, shown)
+
+
 def clone(roster: Roster, store: Store, request: npcs_pb2.CloneNpcRequest, key: RequestKey) -> NpcRow:
-    """Makes an NPC with the state and the clips of another one, or finds the one that the first try made."""
+    """On the store's thread: makes an NPC with state and clips of another one, or finds what the first try made."""
     if (before := store.created(key)) is not None:
         return before
     source = store.snapshot(names.npc_id(request.source))

@@ -10,7 +10,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from npcmeta.archetype import acting_part, begin_npc, build_learner, npc_to_bytes
-from npcmeta_server import clips, messages, names
+from npcmeta_server import clips, messages, names, portable
+from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
@@ -26,9 +27,12 @@ LAST_REVISION = 1 << 62
 class Npcs:
     """Answers NpcService."""
 
-    def __init__(self, roster: Roster, store: Store, storage: OwnerThread) -> None:
-        """Keeps NPCs in the store, which belongs to the thread `storage`."""
+    def __init__(
+        self, roster: Roster, store: Store, storage: OwnerThread, filing: OwnerThread, pool: AdaptationPool
+    ) -> None:
+        """Keeps NPCs in the store, which belongs to the thread `storage`; files are read on `filing`."""
         self._roster, self._store, self._storage = roster, store, storage
+        self._filing, self._pool = filing, pool
 
     async def create_npc(self, request: npcs_pb2.CreateNpcRequest) -> resources_pb2.Npc:
         """Makes an NPC; it can act at once."""
@@ -42,6 +46,18 @@ class Npcs:
         """Makes an NPC that begins as another one is."""
         key = request_key("CloneNpc", request)
         return messages.npc(await self._storage.run(copying.clone, self._roster, self._store, request, key))
+
+    async def import_npc(self, request: npcs_pb2.ImportNpcRequest) -> resources_pb2.Npc:
+        """Makes an NPC of a file, on the thread for files: it may be long, and is anybody's."""
+        key = await self._filing.run(request_key, "ImportNpc", request)
+        if (before := await self._storage.run(self._store.created, key)) is not None:
+            return messages.npc(before)
+        read = await self._filing.run(lambda: portable.read(request.file, self._roster.repertoire))
+        made = await copying.from_file(read, request.npc_id, self._pool, self._filing)
+        stored, _ = await self._storage.run(
+            self._store.create_npc, made.row, made.archetype_revision, made.state, key, made.support_nll, made.clips
+        )
+        return messages.npc(stored)
 
     async def get_npc(self, request: npcs_pb2.GetNpcRequest) -> resources_pb2.Npc:
         """One NPC."""

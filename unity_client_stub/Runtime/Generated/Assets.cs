@@ -19,6 +19,8 @@ namespace Npcmeta.V1
         /// One of
         ///   archetypes/{archetype}/assets/policy  ONNX: observation and <c>state.*</c> in, actions out; one file for all NPCs
         ///   npcs/{npc}/assets/ort                 ONNX: this NPC alone, its state folded in
+        ///   npcs/{npc}/assets/npc                 safetensors: all that the NPC is, with its demonstrations, for ImportNpc and
+        ///                                         <c>npcmeta export</c>
         ///   npcs/{npc}/assets/state               safetensors: the <c>state.*</c> inputs of the policy graph for this NPC, [1, ...] each
         /// </summary>
         public string Name { get; set; } = "";

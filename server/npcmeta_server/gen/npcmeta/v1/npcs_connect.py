@@ -23,7 +23,7 @@ from google.protobuf.empty_pb2 import Empty
 from .resources_pb2 import Demonstration, Npc, Revision
 from pyqwest import Client, SyncClient
 
-from .npcs_pb2 import CloneNpcRequest, CreateDemonstrationRequest, CreateNpcRequest, DeleteDemonstrationRequest, DeleteNpcRequest, GetNpcRequest, GetRevisionRequest, ListDemonstrationsRequest, ListDemonstrationsResponse, ListNpcsRequest, ListNpcsResponse, ListRevisionsRequest, ListRevisionsResponse, RollbackNpcRequest, UpdateNpcRequest
+from .npcs_pb2 import CloneNpcRequest, CreateDemonstrationRequest, CreateNpcRequest, DeleteDemonstrationRequest, DeleteNpcRequest, GetNpcRequest, GetRevisionRequest, ImportNpcRequest, ListDemonstrationsRequest, ListDemonstrationsResponse, ListNpcsRequest, ListNpcsResponse, ListRevisionsRequest, ListRevisionsResponse, RollbackNpcRequest, UpdateNpcRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -50,6 +50,14 @@ class NpcService(Protocol):
         """
         Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
         demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def import_npc(self, request: ImportNpcRequest, ctx: RequestContext[ImportNpcRequest, Npc], /) -> Npc:
+        """
+        Makes an NPC of a file that FetchAsset gave as npcs/{npc}/assets/npc, here or on another server, or that `npcmeta adapt`
+        wrote. If the archetype revision that adapted it is offered here, it acts as it did there, to the bit; with another
+        revision of the archetype it is adapted again from the demonstrations in the file. Else: REVISION_UNAVAILABLE.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -129,6 +137,17 @@ class NpcServiceASGIApplication(ConnectASGIApplication[NpcService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.clone_npc,
+                ),
+                "/npcmeta.v1.NpcService/ImportNpc": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ImportNpc",
+                        service_name="npcmeta.v1.NpcService",
+                        input=ImportNpcRequest,
+                        output=Npc,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.import_npc,
                 ),
                 "/npcmeta.v1.NpcService/GetNpc": Endpoint.unary(
                     method=MethodInfo(
@@ -318,6 +337,31 @@ class NpcServiceClient(ConnectClient):
                 name="CloneNpc",
                 service_name="npcmeta.v1.NpcService",
                 input=CloneNpcRequest,
+                output=Npc,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def import_npc(
+        self,
+        request: ImportNpcRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Npc:
+        """
+        Makes an NPC of a file that FetchAsset gave as npcs/{npc}/assets/npc, here or on another server, or that `npcmeta adapt`
+        wrote. If the archetype revision that adapted it is offered here, it acts as it did there, to the bit; with another
+        revision of the archetype it is adapted again from the demonstrations in the file. Else: REVISION_UNAVAILABLE.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ImportNpc",
+                service_name="npcmeta.v1.NpcService",
+                input=ImportNpcRequest,
                 output=Npc,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
@@ -551,6 +595,14 @@ class NpcServiceSync(Protocol):
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
+    def import_npc(self, request: ImportNpcRequest, ctx: RequestContext[ImportNpcRequest, Npc], /) -> Npc:
+        """
+        Makes an NPC of a file that FetchAsset gave as npcs/{npc}/assets/npc, here or on another server, or that `npcmeta adapt`
+        wrote. If the archetype revision that adapted it is offered here, it acts as it did there, to the bit; with another
+        revision of the archetype it is adapted again from the demonstrations in the file. Else: REVISION_UNAVAILABLE.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
     def get_npc(self, request: GetNpcRequest, ctx: RequestContext[GetNpcRequest, Npc], /) -> Npc:
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -625,6 +677,17 @@ class NpcServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.clone_npc,
+                ),
+                "/npcmeta.v1.NpcService/ImportNpc": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ImportNpc",
+                        service_name="npcmeta.v1.NpcService",
+                        input=ImportNpcRequest,
+                        output=Npc,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.import_npc,
                 ),
                 "/npcmeta.v1.NpcService/GetNpc": EndpointSync.unary(
                     method=MethodInfo(
@@ -814,6 +877,31 @@ class NpcServiceClientSync(ConnectClientSync):
                 name="CloneNpc",
                 service_name="npcmeta.v1.NpcService",
                 input=CloneNpcRequest,
+                output=Npc,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def import_npc(
+        self,
+        request: ImportNpcRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Npc:
+        """
+        Makes an NPC of a file that FetchAsset gave as npcs/{npc}/assets/npc, here or on another server, or that `npcmeta adapt`
+        wrote. If the archetype revision that adapted it is offered here, it acts as it did there, to the bit; with another
+        revision of the archetype it is adapted again from the demonstrations in the file. Else: REVISION_UNAVAILABLE.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ImportNpc",
+                service_name="npcmeta.v1.NpcService",
+                input=ImportNpcRequest,
                 output=Npc,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,

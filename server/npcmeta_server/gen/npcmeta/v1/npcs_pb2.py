@@ -28,7 +28,7 @@ from . import resources_pb2 as npcmeta_dot_v1_dot_resources__pb2
 from . import tensor_pb2 as npcmeta_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15npcmeta/v1/npcs.proto\x12\nnpcmeta.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1anpcmeta/v1/resources.proto\x1a\x17npcmeta/v1/tensor.proto\"T\n\x10\x43reateNpcRequest\x12\x0e\n\x06npc_id\x18\x01 \x01(\t\x12\x1c\n\x03npc\x18\x02 \x01(\x0b\x32\x0f.npcmeta.v1.Npc\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"c\n\x0f\x43loneNpcRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06npc_id\x18\x02 \x01(\t\x12\x1c\n\x03npc\x18\x03 \x01(\x0b\x32\x0f.npcmeta.v1.Npc\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x1d\n\rGetNpcRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"o\n\x0fListNpcsRequest\x12\x11\n\tarchetype\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x14\n\x0cmin_examples\x18\x05 \x01(\x03\"J\n\x10ListNpcsResponse\x12\x1d\n\x04npcs\x18\x01 \x03(\x0b\x32\x0f.npcmeta.v1.Npc\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x83\x01\n\x10UpdateNpcRequest\x12\x1c\n\x03npc\x18\x01 \x01(\x0b\x32\x0f.npcmeta.v1.Npc\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"B\n\x10\x44\x65leteNpcRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"h\n\x1a\x43reateDemonstrationRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12&\n\x08\x65xamples\x18\x02 \x01(\x0b\x32\x14.npcmeta.v1.Examples\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"R\n\x19ListDemonstrationsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"h\n\x1aListDemonstrationsResponse\x12\x31\n\x0e\x64\x65monstrations\x18\x01 \x03(\x0b\x32\x19.npcmeta.v1.Demonstration\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x1a\x44\x65leteDemonstrationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"M\n\x14ListRevisionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Y\n\x15ListRevisionsResponse\x12\'\n\trevisions\x18\x01 \x03(\x0b\x32\x14.npcmeta.v1.Revision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12GetRevisionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"V\n\x12RollbackNpcRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t2\xef\x06\n\nNpcService\x12:\n\tCreateNpc\x12\x1c.npcmeta.v1.CreateNpcRequest\x1a\x0f.npcmeta.v1.Npc\x12\x38\n\x08\x43loneNpc\x12\x1b.npcmeta.v1.CloneNpcRequest\x1a\x0f.npcmeta.v1.Npc\x12\x34\n\x06GetNpc\x12\x19.npcmeta.v1.GetNpcRequest\x1a\x0f.npcmeta.v1.Npc\x12\x45\n\x08ListNpcs\x12\x1b.npcmeta.v1.ListNpcsRequest\x1a\x1c.npcmeta.v1.ListNpcsResponse\x12:\n\tUpdateNpc\x12\x1c.npcmeta.v1.UpdateNpcRequest\x1a\x0f.npcmeta.v1.Npc\x12\x41\n\tDeleteNpc\x12\x1c.npcmeta.v1.DeleteNpcRequest\x1a\x16.google.protobuf.Empty\x12X\n\x13\x43reateDemonstration\x12&.npcmeta.v1.CreateDemonstrationRequest\x1a\x19.npcmeta.v1.Demonstration\x12\x63\n\x12ListDemonstrations\x12%.npcmeta.v1.ListDemonstrationsRequest\x1a&.npcmeta.v1.ListDemonstrationsResponse\x12U\n\x13\x44\x65leteDemonstration\x12&.npcmeta.v1.DeleteDemonstrationRequest\x1a\x16.google.protobuf.Empty\x12T\n\rListRevisions\x12 .npcmeta.v1.ListRevisionsRequest\x1a!.npcmeta.v1.ListRevisionsResponse\x12\x43\n\x0bGetRevision\x12\x1e.npcmeta.v1.GetRevisionRequest\x1a\x14.npcmeta.v1.Revision\x12>\n\x0bRollbackNpc\x12\x1e.npcmeta.v1.RollbackNpcRequest\x1a\x0f.npcmeta.v1.Npcb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15npcmeta/v1/npcs.proto\x12\nnpcmeta.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1anpcmeta/v1/resources.proto\x1a\x17npcmeta/v1/tensor.proto\"T\n\x10\x43reateNpcRequest\x12\x0e\n\x06npc_id\x18\x01 \x01(\t\x12\x1c\n\x03npc\x18\x02 \x01(\x0b\x32\x0f.npcmeta.v1.Npc\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"c\n\x0f\x43loneNpcRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06npc_id\x18\x02 \x01(\t\x12\x1c\n\x03npc\x18\x03 \x01(\x0b\x32\x0f.npcmeta.v1.Npc\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"D\n\x10ImportNpcRequest\x12\x0e\n\x06npc_id\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\x0c\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x1d\n\rGetNpcRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"o\n\x0fListNpcsRequest\x12\x11\n\tarchetype\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x14\n\x0cmin_examples\x18\x05 \x01(\x03\"J\n\x10ListNpcsResponse\x12\x1d\n\x04npcs\x18\x01 \x03(\x0b\x32\x0f.npcmeta.v1.Npc\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x83\x01\n\x10UpdateNpcRequest\x12\x1c\n\x03npc\x18\x01 \x01(\x0b\x32\x0f.npcmeta.v1.Npc\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"B\n\x10\x44\x65leteNpcRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"h\n\x1a\x43reateDemonstrationRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12&\n\x08\x65xamples\x18\x02 \x01(\x0b\x32\x14.npcmeta.v1.Examples\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"R\n\x19ListDemonstrationsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"h\n\x1aListDemonstrationsResponse\x12\x31\n\x0e\x64\x65monstrations\x18\x01 \x03(\x0b\x32\x19.npcmeta.v1.Demonstration\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x1a\x44\x65leteDemonstrationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"M\n\x14ListRevisionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Y\n\x15ListRevisionsResponse\x12\'\n\trevisions\x18\x01 \x03(\x0b\x32\x14.npcmeta.v1.Revision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12GetRevisionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"V\n\x12RollbackNpcRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t2\xab\x07\n\nNpcService\x12:\n\tCreateNpc\x12\x1c.npcmeta.v1.CreateNpcRequest\x1a\x0f.npcmeta.v1.Npc\x12\x38\n\x08\x43loneNpc\x12\x1b.npcmeta.v1.CloneNpcRequest\x1a\x0f.npcmeta.v1.Npc\x12:\n\tImportNpc\x12\x1c.npcmeta.v1.ImportNpcRequest\x1a\x0f.npcmeta.v1.Npc\x12\x34\n\x06GetNpc\x12\x19.npcmeta.v1.GetNpcRequest\x1a\x0f.npcmeta.v1.Npc\x12\x45\n\x08ListNpcs\x12\x1b.npcmeta.v1.ListNpcsRequest\x1a\x1c.npcmeta.v1.ListNpcsResponse\x12:\n\tUpdateNpc\x12\x1c.npcmeta.v1.UpdateNpcRequest\x1a\x0f.npcmeta.v1.Npc\x12\x41\n\tDeleteNpc\x12\x1c.npcmeta.v1.DeleteNpcRequest\x1a\x16.google.protobuf.Empty\x12X\n\x13\x43reateDemonstration\x12&.npcmeta.v1.CreateDemonstrationRequest\x1a\x19.npcmeta.v1.Demonstration\x12\x63\n\x12ListDemonstrations\x12%.npcmeta.v1.ListDemonstrationsRequest\x1a&.npcmeta.v1.ListDemonstrationsResponse\x12U\n\x13\x44\x65leteDemonstration\x12&.npcmeta.v1.DeleteDemonstrationRequest\x1a\x16.google.protobuf.Empty\x12T\n\rListRevisions\x12 .npcmeta.v1.ListRevisionsRequest\x1a!.npcmeta.v1.ListRevisionsResponse\x12\x43\n\x0bGetRevision\x12\x1e.npcmeta.v1.GetRevisionRequest\x1a\x14.npcmeta.v1.Revision\x12>\n\x0bRollbackNpc\x12\x1e.npcmeta.v1.RollbackNpcRequest\x1a\x0f.npcmeta.v1.Npcb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,32 +39,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATENPCREQUEST']._serialized_end=237
   _globals['_CLONENPCREQUEST']._serialized_start=239
   _globals['_CLONENPCREQUEST']._serialized_end=338
-  _globals['_GETNPCREQUEST']._serialized_start=340
-  _globals['_GETNPCREQUEST']._serialized_end=369
-  _globals['_LISTNPCSREQUEST']._serialized_start=371
-  _globals['_LISTNPCSREQUEST']._serialized_end=482
-  _globals['_LISTNPCSRESPONSE']._serialized_start=484
-  _globals['_LISTNPCSRESPONSE']._serialized_end=558
-  _globals['_UPDATENPCREQUEST']._serialized_start=561
-  _globals['_UPDATENPCREQUEST']._serialized_end=692
-  _globals['_DELETENPCREQUEST']._serialized_start=694
-  _globals['_DELETENPCREQUEST']._serialized_end=760
-  _globals['_CREATEDEMONSTRATIONREQUEST']._serialized_start=762
-  _globals['_CREATEDEMONSTRATIONREQUEST']._serialized_end=866
-  _globals['_LISTDEMONSTRATIONSREQUEST']._serialized_start=868
-  _globals['_LISTDEMONSTRATIONSREQUEST']._serialized_end=950
-  _globals['_LISTDEMONSTRATIONSRESPONSE']._serialized_start=952
-  _globals['_LISTDEMONSTRATIONSRESPONSE']._serialized_end=1056
-  _globals['_DELETEDEMONSTRATIONREQUEST']._serialized_start=1058
-  _globals['_DELETEDEMONSTRATIONREQUEST']._serialized_end=1120
-  _globals['_LISTREVISIONSREQUEST']._serialized_start=1122
-  _globals['_LISTREVISIONSREQUEST']._serialized_end=1199
-  _globals['_LISTREVISIONSRESPONSE']._serialized_start=1201
-  _globals['_LISTREVISIONSRESPONSE']._serialized_end=1290
-  _globals['_GETREVISIONREQUEST']._serialized_start=1292
-  _globals['_GETREVISIONREQUEST']._serialized_end=1326
-  _globals['_ROLLBACKNPCREQUEST']._serialized_start=1328
-  _globals['_ROLLBACKNPCREQUEST']._serialized_end=1414
-  _globals['_NPCSERVICE']._serialized_start=1417
-  _globals['_NPCSERVICE']._serialized_end=2296
+  _globals['_IMPORTNPCREQUEST']._serialized_start=340
+  _globals['_IMPORTNPCREQUEST']._serialized_end=408
+  _globals['_GETNPCREQUEST']._serialized_start=410
+  _globals['_GETNPCREQUEST']._serialized_end=439
+  _globals['_LISTNPCSREQUEST']._serialized_start=441
+  _globals['_LISTNPCSREQUEST']._serialized_end=552
+  _globals['_LISTNPCSRESPONSE']._serialized_start=554
+  _globals['_LISTNPCSRESPONSE']._serialized_end=628
+  _globals['_UPDATENPCREQUEST']._serialized_start=631
+  _globals['_UPDATENPCREQUEST']._serialized_end=762
+  _globals['_DELETENPCREQUEST']._serialized_start=764
+  _globals['_DELETENPCREQUEST']._serialized_end=830
+  _globals['_CREATEDEMONSTRATIONREQUEST']._serialized_start=832
+  _globals['_CREATEDEMONSTRATIONREQUEST']._serialized_end=936
+  _globals['_LISTDEMONSTRATIONSREQUEST']._serialized_start=938
+  _globals['_LISTDEMONSTRATIONSREQUEST']._serialized_end=1020
+  _globals['_LISTDEMONSTRATIONSRESPONSE']._serialized_start=1022
+  _globals['_LISTDEMONSTRATIONSRESPONSE']._serialized_end=1126
+  _globals['_DELETEDEMONSTRATIONREQUEST']._serialized_start=1128
+  _globals['_DELETEDEMONSTRATIONREQUEST']._serialized_end=1190
+  _globals['_LISTREVISIONSREQUEST']._serialized_start=1192
+  _globals['_LISTREVISIONSREQUEST']._serialized_end=1269
+  _globals['_LISTREVISIONSRESPONSE']._serialized_start=1271
+  _globals['_LISTREVISIONSRESPONSE']._serialized_end=1360
+  _globals['_GETREVISIONREQUEST']._serialized_start=1362
+  _globals['_GETREVISIONREQUEST']._serialized_end=1396
+  _globals['_ROLLBACKNPCREQUEST']._serialized_start=1398
+  _globals['_ROLLBACKNPCREQUEST']._serialized_end=1484
+  _globals['_NPCSERVICE']._serialized_start=1487
+  _globals['_NPCSERVICE']._serialized_end=2426
 # @@protoc_insertion_point(module_scope)

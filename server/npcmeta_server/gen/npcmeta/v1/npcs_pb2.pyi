@@ -32,6 +32,16 @@ class CloneNpcRequest(_message.Message):
     request_id: str
     def __init__(self, source: _Optional[str] = ..., npc_id: _Optional[str] = ..., npc: _Optional[_Union[_resources_pb2.Npc, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
+class ImportNpcRequest(_message.Message):
+    __slots__ = ("npc_id", "file", "request_id")
+    NPC_ID_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    npc_id: str
+    file: bytes
+    request_id: str
+    def __init__(self, npc_id: _Optional[str] = ..., file: _Optional[bytes] = ..., request_id: _Optional[str] = ...) -> None: ...
+
 class GetNpcRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -47,6 +47,11 @@ class NpcServiceStub:
                 request_serializer=npcmeta_dot_v1_dot_npcs__pb2.CloneNpcRequest.SerializeToString,
                 response_deserializer=npcmeta_dot_v1_dot_resources__pb2.Npc.FromString,
                 _registered_method=True)
+        self.ImportNpc = channel.unary_unary(
+                '/npcmeta.v1.NpcService/ImportNpc',
+                request_serializer=npcmeta_dot_v1_dot_npcs__pb2.ImportNpcRequest.SerializeToString,
+                response_deserializer=npcmeta_dot_v1_dot_resources__pb2.Npc.FromString,
+                _registered_method=True)
         self.GetNpc = channel.unary_unary(
                 '/npcmeta.v1.NpcService/GetNpc',
                 request_serializer=npcmeta_dot_v1_dot_npcs__pb2.GetNpcRequest.SerializeToString,
@@ -112,6 +117,15 @@ class NpcServiceServicer:
     def CloneNpc(self, request, context):
         """Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
         demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportNpc(self, request, context):
+        """Makes an NPC of a file that FetchAsset gave as npcs/{npc}/assets/npc, here or on another server, or that `npcmeta adapt`
+        wrote. If the archetype revision that adapted it is offered here, it acts as it did there, to the bit; with another
+        revision of the archetype it is adapted again from the demonstrations in the file. Else: REVISION_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,6 +207,11 @@ def add_NpcServiceServicer_to_server(servicer, server):
             'CloneNpc': grpc.unary_unary_rpc_method_handler(
                     servicer.CloneNpc,
                     request_deserializer=npcmeta_dot_v1_dot_npcs__pb2.CloneNpcRequest.FromString,
+                    response_serializer=npcmeta_dot_v1_dot_resources__pb2.Npc.SerializeToString,
+            ),
+            'ImportNpc': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportNpc,
+                    request_deserializer=npcmeta_dot_v1_dot_npcs__pb2.ImportNpcRequest.FromString,
                     response_serializer=npcmeta_dot_v1_dot_resources__pb2.Npc.SerializeToString,
             ),
             'GetNpc': grpc.unary_unary_rpc_method_handler(
@@ -300,6 +319,33 @@ class NpcService:
             target,
             '/npcmeta.v1.NpcService/CloneNpc',
             npcmeta_dot_v1_dot_npcs__pb2.CloneNpcRequest.SerializeToString,
+            npcmeta_dot_v1_dot_resources__pb2.Npc.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportNpc(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/npcmeta.v1.NpcService/ImportNpc',
+            npcmeta_dot_v1_dot_npcs__pb2.ImportNpcRequest.SerializeToString,
             npcmeta_dot_v1_dot_resources__pb2.Npc.FromString,
             options,
             channel_credentials,
