@@ -1,5 +1,6 @@
 """A real server in a process of its own, with three small archetypes."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from npcmeta_server.demo import host
 from tests import toys
 from tests.contract.cases import build_case, meta_train
 from tests.server.client import Client
+from tests.server.store.postgres import Cluster
 
 ARCHETYPES = {
     "guard": ("cnp", "mixed"),
@@ -60,3 +62,9 @@ def server(archetype_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def client(server: host.Address) -> Iterator[Client]:
     with grpc.insecure_channel(server.grpc) as channel:
         yield Client(channel)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    with contextlib.closing(Cluster()) as started:
+        yield started

@@ -11,6 +11,8 @@ from npcmeta_server.store.urls import Database, StoreError
 LOST_RACES = ("40001", "40P01")
 """PostgreSQL's codes for transactions that collided, or waited for each other."""
 
+DAMAGED = "its file is damaged; stop the server and put a copy in its place"
+
 
 def open_database(url: str) -> Database:
     """Opens the database at a SQLAlchemy URL; raises StoreError, or SQLAlchemyError, if it cannot be."""
@@ -26,7 +28,9 @@ def refusal(error: Exception, store: str) -> StoreError:
     """Why a database could not be opened, and what to look at."""
     cause = _cause(error)
     hint = "does its folder exist, and is it ours?"
-    if not store.startswith("sqlite"):
+    if _is_damage(cause):
+        hint = DAMAGED
+    elif not store.startswith("sqlite"):
         hint = "is it running, and may the user write to that database?"
     elif "locked" in cause:
         hint = "is another server using it?"
@@ -51,9 +55,16 @@ def failure(error: SQLAlchemyError) -> ServiceError:
             f"the connection to the store broke: {cause}; try again, with the same request_id, so that what was "
             "written nevertheless counts once",
         )
-    return ServiceError("STORE_UNAVAILABLE", f"the store failed: {cause}; nothing was changed, try again later")
+    advice = DAMAGED if _is_damage(cause) else "try again later"
+    return ServiceError("STORE_UNAVAILABLE", f"the store failed: {cause}; nothing was changed, {advice}")
+
+
+def _is_damage(cause: str) -> bool:
+    return "malformed" in cause or "not a database" in cause
 
 
 def _cause(error: Exception) -> str:
-    """What the database itself said, in one line."""
-    return " ".join(str(getattr(error, "orig", None) or error).split())
+    """What the database itself said, in one line, without the statement that it was asked."""
+    said = getattr(error, "orig", None) or error
+    primary = getattr(getattr(said, "diag", None), "message_primary", None)  # PostgreSQL's
+    return " ".join(str(primary or said).split())

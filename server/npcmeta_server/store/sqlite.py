@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.pool import StaticPool
 
+from npcmeta_server.errors import ServiceError
 from npcmeta_server.store.urls import Database, StoreError
 from npcmeta_server.store.versions import is_ours
 
@@ -28,6 +31,7 @@ def open_database(url: str) -> Database:
     engine = create_engine(url, **options)
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "commit", _check_file)
     return Database(engine, False, partial(_preparation, engine, url))
 
 
@@ -38,7 +42,29 @@ def _set_up(connection: Any, record: Any) -> None:
     # Exclusive: one server for each file. Full: a commit that was answered is on the disk.
     for pragma in ("locking_mode=EXCLUSIVE", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
+    [(_, _, path)] = cursor.execute("PRAGMA database_list").fetchall()
+    record.info["file"] = path, _identity(path)
     cursor.close()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """What tells a file from another of the same name; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _check_file(connection: Connection) -> None:
+    """Refuses to commit to a file that nobody will find again, which SQLite would go on writing to."""
+    path, identity = connection.info["file"]
+    if identity != _identity(path):
+        raise ServiceError(
+            "STORE_UNAVAILABLE",
+            f"the store's file {Path(path).name} is not there any more, or is another one by now; nothing was changed; "
+            "put it back, or start the server again",
+        )
 
 
 def _sha256(data: bytes) -> bytes:

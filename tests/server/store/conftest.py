@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import create_engine
 
 from npcmeta_server.store import Store
-from tests.server.store.postgres import Cluster
 from tests.server.store.rows import ANY, STATE, npc_row
 
 
@@ -22,12 +21,6 @@ def ask(url: str, *statements: str) -> Sequence[tuple[object, ...]]:
             return [tuple(row) for row in found] if found.returns_rows else []
     finally:
         engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    with contextlib.closing(Cluster()) as started:
-        yield started
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

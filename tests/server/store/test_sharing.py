@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import psycopg
 import pytest
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.store import RequestKey, Store, StoreError
+from npcmeta_server.store import RequestKey, Store, StoreError, postgres
 from tests.server.store.postgres import PASSWORD, Cluster
 from tests.server.store.rows import ANY, STATE, commit_of, npc_row, reason_of
 
@@ -121,3 +122,20 @@ def test_a_database_that_starts_anew_is_found_again_and_has_everything(cluster: 
             cluster.stop()
             cluster.start()
             assert store.state("bob")[2] == b"adapted"
+
+
+def test_rows_that_somebody_holds_are_an_error_after_a_while_and_work_when_let_go(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "SILENT_SECONDS", 1)
+    url = cluster.new_database()
+    with contextlib.closing(Store(url)) as store:
+        store.create_npc(npc_row("bob"), "abc", STATE, ANY)
+        wanted = commit_of(store, "bob")
+        with psycopg.connect(url.replace("+psycopg", "")) as other:
+            other.execute("lock table npcs in share mode")
+            with pytest.raises(ServiceError, match=r"lock timeout; nothing was changed, try again") as caught:
+                store.commit(wanted, ANY)
+            assert reason_of(caught) == "STORE_UNAVAILABLE"
+            assert store.npc("bob").revision == 1
+        assert store.commit(wanted, ANY).revision.number == 2

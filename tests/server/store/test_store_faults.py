@@ -59,15 +59,6 @@ def test_what_is_acknowledged_is_on_the_disk_itself(path: Path) -> None:
         assert [raw(store, f"pragma {name}") for name in ("journal_mode", "synchronous")] == ["wal", 2]
 
 
-FOREIGN = [
-    "create table saves (game)",
-    "create view saves as select 1",
-    "create table schema (version integer)",
-    "create table schema (version integer); insert into schema values (1); create table saves (game)",
-    "create table schema (something_else); create table saves (game)",
-]
-
-
 OPEN_AS_NOBODY = """
 import os, sys
 from npcmeta_server.store import Store
@@ -118,3 +109,59 @@ def test_a_damaged_page_is_an_error_of_the_store_and_nothing_else(path: Path) ->
         with contextlib.suppress(ServiceError, StoreError), contextlib.closing(Store(url_of(path))) as store:
             store.state("bob")
             store.commit(commit_of(store, "bob"), ANY)
+
+
+def test_bytes_flipped_in_the_log_of_writes_cost_the_last_commits_and_never_half_of_one(path: Path) -> None:
+    with contextlib.closing(Store(url_of(path))) as store:
+        for number in range(3, 10):
+            store.commit(commit_of(store, "bob", state=b"%d" % number, clips=((b"clip %d" % number, 1),)), ANY)
+        log = path.with_name("npcs.db-wal")
+        files = {file: file.read_bytes() for file in (path, log)}  # as a crash would leave them
+    assert len(files[log]) > 100_000
+    ends = set()
+    for at in (0, 9, 40, *range(5_000, len(files[log]), 9_973)):
+        path.write_bytes(files[path])
+        log.write_bytes(files[log][:at] + bytes([files[log][at] ^ 0x55]) + files[log][at + 1 :])
+        with contextlib.closing(Store(url_of(path))) as store:
+            row, _, state = store.state("bob")
+            assert state == (bytes(20_000) if row.revision == 2 else b"%d" % row.revision)
+            assert len(store.support("bob")) == row.revision - 1
+            ends.add(row.revision)
+    assert ends >= {2, 5, 8}
+
+
+def test_a_damaged_store_says_so_and_what_to_do(path: Path) -> None:
+    whole = path.read_bytes()
+    said = set()
+    for start in range(4096, len(whole), 4096):
+        path.write_bytes(whole[:start] + b"\xa5" * 4096 + whole[start + 4096 :])
+        try:
+            with contextlib.closing(Store(url_of(path))) as store:
+                store.commit(commit_of(store, "bob"), ANY)
+        except (StoreError, ServiceError) as error:
+            said.add(str(error))
+    assert any("is damaged" in text and "put a copy in its place" in text for text in said)
+
+
+def test_a_file_that_was_taken_away_takes_no_commit_until_it_is_back(path: Path) -> None:
+    with contextlib.closing(Store(url_of(path))) as store:
+        wanted, away = commit_of(store, "bob"), path.with_name("away.db")
+        path.rename(away)
+        for replacement in (False, True):
+            if replacement:
+                shutil.copy(away, path)
+            with pytest.raises(ServiceError, match=r"npcs.db is not there any more.*nothing was changed") as caught:
+                store.commit(wanted, ANY)
+            assert reason_of(caught) == "STORE_UNAVAILABLE"
+        away.rename(path)
+        assert store.npc("bob").revision == 2
+        assert store.commit(wanted, ANY)[0].number == 3
+
+
+def test_a_folder_that_was_removed_is_noticed(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with contextlib.closing(Store(url_of(folder / "npcs.db"))) as store:
+        shutil.rmtree(folder)
+        with pytest.raises(ServiceError, match="is not there any more"):
+            store.create_npc(npc_row("amy"), "abc", STATE, ANY)
