@@ -3,14 +3,20 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from npcmeta.archetype import begin_npc
+from npcmeta_export.ort import ORT
+from npcmeta_export.runtime import load_session
+from npcmeta_export.template import fill, make_template
 from npcmeta_server.cli import main
-from npcmeta_server.cli.bench.serving import benchmark, figures, processor, world
+from npcmeta_server.cli.bench.serving import benchmark, figures, measuring, mlserver, processor, world
 from npcmeta_server.cli.bench.serving.driver import Sent, Taught
 from npcmeta_server.cli.bench.serving.measuring import Lesson
 from npcmeta_server.cli.bench.serving.world import Work
 from npcmeta_server.gen.npcmeta.v1 import act_pb2
+from npcmeta_server.gen.open_inference import inference_pb2
 
 TINY = Work(small=3, large=5, block=4, pairs=1, pair_seconds=1.0, lessons=2, clients=4, crowd=1)
 
@@ -29,7 +35,8 @@ def test_figures_hold_what_scripts_rely_on(
     assert found["dropped_frames"] == 0
     assert 1_000 < found["bytes_per_npc"] < 50_000  # a matrix or two, not a network
     frames = {(row["server"], row["npcs"]): row for row in found["rows"] if row["kind"] == "frame"}
-    assert set(frames) == {(name, rows) for name in ("npcmeta", "echo", "shared", "sessions") for rows in (3, 5)}
+    servers = {"npcmeta", "echo", "shared", "sessions"} | ({mlserver.NAME} if mlserver.installed() else set())
+    assert set(frames) == {(name, rows) for name in servers for rows in (3, 5)}
     assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in frames.values())
     (pair,) = (row for row in found["rows"] if row["kind"] == "adapting_vs_busy")
     assert pair["frames"] > 0
@@ -76,3 +83,16 @@ def test_other_systems_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setattr(processor, "STAT", Path("/nowhere"))
     assert main(["bench", "serving"]) == 1
     assert "run it on Linux" in capsys.readouterr().err
+
+
+def test_what_mlserver_is_asked_fits_the_model_that_it_serves(tmp_path: Path) -> None:
+    archetype = measuring.make_archetype(tmp_path)
+    session = load_session(fill(make_template(archetype, ORT), begin_npc(archetype, "average")))
+    request = inference_pb2.ModelInferRequest.FromString(mlserver.frame(3))
+    types = {"FP32": np.float32, "BOOL": np.bool_}
+    feeds = {
+        entry.name: np.frombuffer(raw, types[entry.datatype]).reshape(entry.shape)
+        for entry, raw in zip(request.inputs, request.raw_input_contents, strict=True)
+    }
+    assert set(feeds) == {entry.name for entry in session.get_inputs()}
+    assert {len(value) for value in session.run(None, feeds)} == {3}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import grpc.aio
 
-from npcmeta_server.cli.bench.serving import world
+from npcmeta_server.cli.bench.serving import mlserver, world
 from npcmeta_server.cli.bench.serving.stand_ins import ACT, ECHO, OPTIONS
 from npcmeta_server.gen.npcmeta.v1 import adapt_pb2
 
@@ -45,7 +45,8 @@ def play(addresses: Mapping[str, str], openings: Mapping[str, bytes], connection
 async def _play(addresses: Mapping[str, str], openings: Mapping[str, bytes], connection: Connection) -> None:
     streams = {}
     for name, address in addresses.items():
-        streams[name] = grpc.aio.insecure_channel(address, options=OPTIONS).stream_stream(ACT)()  # type: ignore[call-arg]
+        channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        streams[name] = _Calls(channel) if name == mlserver.NAME else channel.stream_stream(ACT)()  # type: ignore[call-arg]
         if name in openings:
             await streams[name].write(openings[name])
             await streams[name].read()
@@ -57,6 +58,19 @@ async def _play(addresses: Mapping[str, str], openings: Mapping[str, bytes], con
             connection.send([await _one(stream, request) for _ in range(amount)])
         else:
             connection.send(await _paced(stream, request, amount, period))
+
+
+class _Calls:
+    """A call for each message, of a server that has no stream for it."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._infer = channel.unary_unary(mlserver.INFER)  # type: ignore[call-arg]
+
+    async def write(self, request: bytes) -> None:
+        self._call = self._infer(request)
+
+    async def read(self) -> bytes:
+        return await self._call
 
 
 async def _one(stream: Any, request: bytes) -> float:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from npcmeta_server.cli.bench.serving import world
 from npcmeta_server.cli.bench.serving.driver import Sent, Taught
-from npcmeta_server.cli.bench.serving.measuring import OURS, STAND_INS, Found, Lesson, Pair
+from npcmeta_server.cli.bench.serving.measuring import NAMES, OURS, Found, Lesson, Pair
 from npcmeta_server.cli.bench.serving.world import Work
 from npcmeta_server.gen.npcmeta.v1 import act_pb2
 
@@ -156,7 +156,7 @@ def tables(values: dict[str, Any]) -> list[Table]:
     frames = Table("server", "NPCs in a frame", "p50, ms", "p99, ms", "its processor time, ms", title="frames")
     for row in values["rows"]:
         if row["kind"] == "frame":
-            name = f"[bold]{OURS}[/]" if row["server"] == OURS else STAND_INS[row["server"]]
+            name = f"[bold]{OURS}[/]" if row["server"] == OURS else NAMES[row["server"]]
             timed = (row["p50_ms"], row["p99_ms"], row["server_processor_ms"])
             frames.add_row(name, str(row["npcs"]), *(f"{value:.2f}" for value in timed))
     ratios = Table("ratio", "measured", "aim", title="ratios of this run")

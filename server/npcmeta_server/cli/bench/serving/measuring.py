@@ -23,7 +23,7 @@ from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
 from npcmeta_export.ort import ORT
 from npcmeta_export.template import fill, make_template
 from npcmeta_server import clips
-from npcmeta_server.cli.bench.serving import driver, processor, stand_ins, world
+from npcmeta_server.cli.bench.serving import driver, mlserver, processor, stand_ins, world
 from npcmeta_server.cli.bench.serving.driver import Sent, Taught
 from npcmeta_server.cli.bench.serving.world import Work
 from npcmeta_server.demo import host
@@ -31,6 +31,7 @@ from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, npcs_pb2_grpc, resources_pb2
 
 OURS = "npcmeta"
 STAND_INS = {"echo": "no model", "shared": "shared weights", "sessions": "a session per NPC"}
+NAMES = STAND_INS | {mlserver.NAME: "MLServer, shared weights"}
 LEARNER, SPEC = "bayes", BehaviorSpec(world.OBSERVATION, ActionSpec(world.CONTINUOUS, world.BRANCHES), 10.0)
 PAGE = 4096
 SLOW_BLOCK = 4
@@ -111,6 +112,8 @@ def stage(work: Work) -> Iterator[Stage]:
         for kind in STAND_INS:
             connection, pids[kind] = _start(cleanup, stand_ins.stand, kind, model, sizes)
             addresses[kind], memory[kind] = connection.recv()
+        if mlserver.installed():
+            addresses[mlserver.NAME], pids[mlserver.NAME] = mlserver.start(cleanup, folder / mlserver.NAME, model)
         ours = cleanup.enter_context(host.server(folder, folder / "npcs.db", folder / "log"))
         addresses[OURS], pids[OURS] = ours.grpc, ours.pid
         create(ours.grpc, work)
@@ -162,14 +165,15 @@ def in_turns(
     running: Stage, work: Work, rounds: int, console: Console
 ) -> tuple[dict[tuple[str, int], list[float]], dict[tuple[str, int], float]]:
     """Frames of every server and size, one at a time, a block of each in turn; and the servers' processor time."""
-    kinds = [(name, rows) for rows in (work.small, work.large) for name in (*STAND_INS, OURS)]
+    kinds = [(name, rows) for rows in (work.small, work.large) for name in running.pids]
     frames: dict[tuple[str, int], list[float]] = {kind: [] for kind in kinds}
     taken = dict.fromkeys(kinds, 0.0)
     for turn in track(range(rounds + 1), "frames", console=console):
         for name, rows in kinds:
             count = max(2, work.block // SLOW_BLOCK) if name == "sessions" else work.block
             before = processor.seconds(running.pids[name])
-            seconds = _ask(running.game, "lockstep", name, world.frame(rows), count, 0.0)
+            request = mlserver.frame(rows) if name == mlserver.NAME else world.frame(rows)
+            seconds = _ask(running.game, "lockstep", name, request, count, 0.0)
             if turn:  # the first one warms up
                 frames[name, rows] += seconds
                 taken[name, rows] += processor.seconds(running.pids[name]) - before
