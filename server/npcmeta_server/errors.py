@@ -27,7 +27,7 @@ REASONS: dict[str, Reason] = {
         grpc.StatusCode.INVALID_ARGUMENT, "a tensor has a wrong type, shape, number of bytes or value"
     ),
     "INVALID_FILE": Reason(
-        grpc.StatusCode.INVALID_ARGUMENT, "an uploaded file is damaged, foreign, or holds what cannot be"
+        grpc.StatusCode.INVALID_ARGUMENT, "the file of an NPC is damaged, foreign, or holds what cannot be"
     ),
     "METHOD_NOT_FOUND": Reason(grpc.StatusCode.UNIMPLEMENTED, "the server has no such method"),
     "INVALID_TOKEN": Reason(grpc.StatusCode.UNAUTHENTICATED, "the call has no token, or one that is not known"),
