@@ -57,6 +57,8 @@ REASONS: dict[str, Reason] = {
     ),
     "INVALID_ARCHETYPE": Reason(grpc.StatusCode.INVALID_ARGUMENT, "an uploaded file is no archetype that can act here"),
     "ARCHETYPE_IN_USE": Reason(grpc.StatusCode.FAILED_PRECONDITION, "NPCs act with what was to be retired"),
+    "UPGRADE_NOT_FOUND": Reason(grpc.StatusCode.NOT_FOUND, "there is no such upgrade"),
+    "UPGRADE_IN_PROGRESS": Reason(grpc.StatusCode.ABORTED, "another upgrade of the archetype is running"),
     "ADAPTATION_FAILED": Reason(grpc.StatusCode.UNAVAILABLE, "the adaptation process stopped; try again"),
     "TIME_BUDGET_EXCEEDED": Reason(
         grpc.StatusCode.DEADLINE_EXCEEDED, "no inner loop ended within the time budget; nothing was changed"

@@ -27,6 +27,9 @@ ADAPTATION_RETRIES = Counter(
 )  # fmt: skip
 COMMIT_SECONDS = Histogram("npcmeta_commit_seconds", "A revision's way to disk and into acting", buckets=SECONDS)
 REVISIONS = Counter("npcmeta_revisions", "Revisions committed", ["archetype"])
+UPGRADED = Counter(
+    "npcmeta_upgraded_npcs", "NPCs that upgrades looked at, by what became of them", ["archetype", "result"]
+)
 CALLS = Gauge("npcmeta_calls_under_way", "Calls and streams")
 CALLS_ENDED = Counter(
     "npcmeta_calls", "Calls and streams that ended, by the reason of their error", ["method", "reason"]

@@ -43,6 +43,11 @@ def revision(name: str) -> tuple[str, int]:
     return part.parent, int(part.id)
 
 
+def upgrade(name: str) -> Part:
+    """The ids of archetypes/{archetype}/upgrades/{upgrade}."""
+    return _below(name, "archetypes", "upgrades")
+
+
 def asset(name: str) -> tuple[str, Part]:
     """The collection ("archetypes" or "npcs") of an asset's owner, and the ids of owner and asset."""
     collection = "npcs" if name.startswith("npcs/") else "archetypes"

@@ -30,8 +30,10 @@ from npcmeta_server.services.assets import Assets
 from npcmeta_server.services.exchange import Exchange
 from npcmeta_server.services.inference import Inference
 from npcmeta_server.services.npcs import Npcs
+from npcmeta_server.services.upgrades import Upgrades
 from npcmeta_server.services.uploads import Uploads
 from npcmeta_server.store import Store
+from npcmeta_server.upgrading.upgrader import Upgrader
 from npcmeta_server.vetting.vetter import Vetter
 
 
@@ -107,11 +109,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         vetter = Vetter()
         cleanup.callback(vetter.close)
         uploads = Uploads(roster, store, storage, pool, vetter)
+        upgrader = Upgrader(roster, store, storage, pool, uploads)
+        cleanup.push_async_callback(upgrader.close)
         filing = OwnerThread("files")
         cleanup.callback(filing.close)
         act, npcs = Act(roster, stopping), Npcs(roster, store, storage, filing, pool)
         services: Services = {
             "ArchetypeService": Archetypes(roster, store, storage, pool, uploads, stopping),
+            "UpgradeService": Upgrades(roster, store, storage, uploads, upgrader),
             "NpcService": npcs,
             "ActService": act,
             "AdaptService": Adapt(roster, store, storage, pool, stopping),
@@ -129,6 +134,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         cleanup.push_async_callback(http_port.stop, settings.grace_seconds)
         await grpc_port.start()
         cleanup.push_async_callback(grpc_port.stop, settings.grace_seconds)
+        await upgrader.resume()
         cleanup.callback(stopping.set)
         cleanup.push_async_callback(asyncio.sleep, settings.drain_seconds)
         cleanup.callback(http_port.drain)

@@ -41,6 +41,7 @@ ADMIN = (
     "/npcmeta.v1.ArchetypeService/UploadArchetype",
     "/npcmeta.v1.ArchetypeService/UploadArchetypeOnce",
     "/npcmeta.v1.ArchetypeService/RetireArchetype",
+    "/npcmeta.v1.UpgradeService/",
     "/npcmeta.v1.NpcService/DeleteNpc",
     "/npcmeta.v1.NpcService/DeleteDemonstration",
 )

@@ -42,6 +42,11 @@ class AdaptationPool:
         """The ids of the processes that run."""
         return [process.pid for process in self._processes if process.pid is not None]
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs have not been given to a process yet."""
+        return len(self._queue)
+
     async def adapt(self, job: AdaptJob, watch: Watch | None = None, *, client: str = "") -> Adapted:
         """Runs an inner loop; `watch` is told of every step. Clients get equal shares of the time.
 

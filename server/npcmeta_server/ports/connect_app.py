@@ -16,7 +16,14 @@ from connectrpc.errors import ConnectError
 
 from npcmeta_server.access.gate import Gate, current
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.gen.npcmeta.v1 import act_connect, adapt_connect, archetypes_connect, assets_connect, npcs_connect
+from npcmeta_server.gen.npcmeta.v1 import (
+    act_connect,
+    adapt_connect,
+    archetypes_connect,
+    assets_connect,
+    npcs_connect,
+    upgrades_connect,
+)
 from npcmeta_server.limits import BODY_SECONDS
 from npcmeta_server.ports.connect_gate import ConnectGate, as_connect
 from npcmeta_server.ports.surface import (
@@ -31,6 +38,7 @@ from npcmeta_server.ports.surface import (
 
 APPLICATIONS = {
     "ArchetypeService": archetypes_connect.ArchetypeServiceASGIApplication,
+    "UpgradeService": upgrades_connect.UpgradeServiceASGIApplication,
     "NpcService": npcs_connect.NpcServiceASGIApplication,
     "ActService": act_connect.ActServiceASGIApplication,
     "AdaptService": adapt_connect.AdaptServiceASGIApplication,

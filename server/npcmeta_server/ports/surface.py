@@ -15,13 +15,13 @@ from google.protobuf.message_factory import GetMessageClass
 from npcmeta_server.access.gate import current
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.mlagents import communicator_pb2
-from npcmeta_server.gen.npcmeta.v1 import act_pb2, adapt_pb2, archetypes_pb2, assets_pb2, npcs_pb2
+from npcmeta_server.gen.npcmeta.v1 import act_pb2, adapt_pb2, archetypes_pb2, assets_pb2, npcs_pb2, upgrades_pb2
 from npcmeta_server.gen.open_inference import inference_pb2
 
 log = logging.getLogger(__name__)
 
 FILES: tuple[FileDescriptor, ...] = tuple(
-    module.DESCRIPTOR for module in (archetypes_pb2, npcs_pb2, act_pb2, adapt_pb2, assets_pb2)
+    module.DESCRIPTOR for module in (archetypes_pb2, upgrades_pb2, npcs_pb2, act_pb2, adapt_pb2, assets_pb2)
 )
 
 INFERENCE: FileDescriptor = inference_pb2.DESCRIPTOR

@@ -18,7 +18,7 @@ from npcmeta_server.services import paging
 from npcmeta_server.services.npcs import request_key
 from npcmeta_server.services.stopping import until
 from npcmeta_server.services.uploads import Uploads
-from npcmeta_server.store import RequestKey, Store, archetypes, requests
+from npcmeta_server.store import RequestKey, Store, archetypes, requests, upgrades
 
 COUNTED_SECONDS = 5.0
 """How long NPCs stay counted: it takes a second for a million of them, in which commits wait."""
@@ -100,6 +100,9 @@ class Archetypes:
         """Checks, on the store's thread, that no NPC acts with what is to be retired, and writes that it is."""
         counts = self._store.do(archetypes.counts, name).get(name, {})
         acting = counts.get(revision, 0) if revision else sum(counts.values())
+        moving = [row for row in self._store.do(upgrades.running) if row.archetype == name]
+        if moving and (not revision or moving[0].revision == revision):
+            raise in_use(name, revision, f"upgrades/{moving[0].id} moves NPCs to it: cancel that")
         if acting:
             raise in_use(name, revision, f"{acting} NPCs act with it: move them to another revision, or delete them")
         self._store.do(archetypes.retire, "" if revision else name, key)

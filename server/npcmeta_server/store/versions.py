@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, inspect, select, update
 
-from npcmeta_server.store import archetypes, schema
+from npcmeta_server.store import schema, upgrades
 from npcmeta_server.store.urls import StoreError
 
 STEPS = Path(__file__).parent / "steps"
@@ -30,7 +30,7 @@ def prepare(connection: Connection, store: str) -> None:
         StoreError: If a newer version wrote it.
     """
     if not is_ours(connection, store):
-        archetypes.archetypes.metadata.create_all(connection)  # with all tables of the store
+        upgrades.upgrades.metadata.create_all(connection)  # with all tables of the store
         connection.execute(insert(schema.schema).values(version=schema.VERSION))
     found = connection.execute(select(schema.schema.c.version)).scalar() or 0
     if not 0 < found <= schema.VERSION:

@@ -1,0 +1,1 @@
+"""Moving NPCs to another revision of their archetype, in the background."""

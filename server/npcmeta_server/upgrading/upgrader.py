@@ -1,0 +1,100 @@
+"""Upgrades under way: a task for each, some NPCs at a time, behind the players; a restart goes on where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from npcmeta_server import metrics
+from npcmeta_server.adapting.pool import AdaptationPool
+from npcmeta_server.errors import ServiceError
+from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.roster import Roster
+from npcmeta_server.services.uploads import Uploads
+from npcmeta_server.store import Store, upgrades
+from npcmeta_server.store.upgrades import CANCELLED, DONE, UpgradeRow
+from npcmeta_server.upgrading.mover import Mover
+
+log = logging.getLogger(__name__)
+
+AT_A_TIME = 8
+"""NPCs that are moved together: a player's adaptation waits for no more than theirs."""
+MOST_WAITING_SECONDS = 2.0
+"""How long players whose adaptations wait can hold up the next few NPCs; else a busy server would never be upgraded."""
+RESTING_SECONDS = 1.0
+"""After some NPCs as much time is left to others as they took, up to this."""
+TROUBLE_SECONDS = 5.0
+"""How long to wait when the store cannot be written."""
+
+
+class Upgrader:
+    """Carries upgrades out. Belongs to the event loop."""
+
+    def __init__(
+        self, roster: Roster, store: Store, storage: OwnerThread, pool: AdaptationPool, uploads: Uploads
+    ) -> None:
+        """Begins with nothing to do."""
+        self._store, self._storage, self._pool, self._uploads = store, storage, pool, uploads
+        self._mover = Mover(roster, store, storage, pool)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def resume(self) -> None:
+        """Goes on with what was under way when the server stopped."""
+        for row in await self._storage.run(self._store.do, upgrades.running):
+            self.go(row)
+
+    def go(self, row: UpgradeRow) -> None:
+        """Carries an upgrade out in the background."""
+        task = asyncio.create_task(self._carry_out(row))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Stops after the commits under way; the next start goes on."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _carry_out(self, row: UpgradeRow) -> None:
+        name = f"archetypes/{row.archetype}/upgrades/{row.id}"
+        log.info("%s: %d NPCs to revision %s", name, row.total, row.revision[:12])
+        while True:
+            try:
+                await self._go_on(row)
+                return
+            except ServiceError as error:
+                if error.reason == "SHUTTING_DOWN":
+                    return
+                if error.reason != "STORE_UNAVAILABLE":
+                    log.error("%s ends: %s", name, error.message)
+                    await self._storage.run(self._store.do, upgrades.end, row.archetype, row.id, CANCELLED)
+                    return
+                log.warning("%s waits: %s", name, error.message)
+            except Exception:
+                log.exception("%s stopped; the next start of the server goes on with it", name)
+                return
+            await asyncio.sleep(TROUBLE_SECONDS)
+            row = await self._storage.run(self._store.do, upgrades.find, row.archetype, row.id)
+
+    async def _go_on(self, row: UpgradeRow) -> None:
+        target = await self._uploads.load(row.archetype, row.revision)
+        current: UpgradeRow | None = row
+        while current is not None:
+            npcs = await self._storage.run(self._store.do, upgrades.members, current, AT_A_TIME)
+            if not npcs:
+                await self._storage.run(self._store.do, upgrades.end, row.archetype, row.id, DONE)
+                return
+            await self._let_players_go_first()
+            began = time.monotonic()
+            found = await asyncio.gather(*(self._mover.move(current, target, npc) for npc in npcs))
+            current = await self._storage.run(self._store.do, upgrades.record, current, npcs[-1], found)
+            for outcome in found:
+                metrics.UPGRADED.labels(row.archetype, outcome.result).inc()
+            await asyncio.sleep(min(RESTING_SECONDS, time.monotonic() - began))
+
+    async def _let_players_go_first(self) -> None:
+        deadline = time.monotonic() + MOST_WAITING_SECONDS
+        while self._pool.waiting and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
