@@ -7,14 +7,14 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 from npcmeta.types import Params
-from npcmeta_server import metrics
 from npcmeta_server.acting.policy import Decisions, Frame
 from npcmeta_server.acting.troupe import Troupe
 from npcmeta_server.catalog import Catalog, Hosted
+from npcmeta_server.commits import Commits, renew
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.seating import Acting, Resident, resident, seat
-from npcmeta_server.store import ONCE, CommitRequest, Committed, NpcRow, RequestKey, RevisionRow, Store
+from npcmeta_server.store import ONCE, CommitRequest, Committed, NpcRow, RequestKey, Store
 
 AT_A_TIME = 256
 """NPCs that are read from the store in one turn: a cast of thousands must not keep commits waiting."""
@@ -29,6 +29,7 @@ class Roster:
         self._troupe = Troupe(catalog, bank_bytes)
         self.repertoire = self._troupe.repertoire
         self._turn = asyncio.Lock()
+        self._commits = Commits(store, storage, self._troupe, self._turn)
         self._busy: set[str] = set()
         self.streams = 0
         """How many streams may ask for frames."""
@@ -83,7 +84,7 @@ class Roster:
 
     async def commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> Committed:
         """Commits a revision to disk and then lets it act; done to the end even if whoever asked is gone."""
-        return await asyncio.shield(self._commit(wanted, request, state))
+        return await asyncio.shield(self._commits.commit(wanted, request, state))
 
     async def roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
         """Lets a kept revision act again, on disk first; done to the end even if whoever asked is gone."""
@@ -122,26 +123,6 @@ class Roster:
                 read = await self._storage.run(self._read, archetype, npcs, known)
             return await thread.run(seat, bank, npcs, read)
 
-    async def _commit(self, wanted: CommitRequest, request: RequestKey, state: Params) -> Committed:
-        async with self._turn:
-            with metrics.COMMIT_SECONDS.time():
-                await self._troupe.check_move(wanted.npc, wanted.archetype_revision)
-                done, new = await self._storage.run(self._committed, wanted, request)
-                if not new:
-                    return done
-                await self._renew(done.revision, state)
-            metrics.REVISIONS.labels(done.revision.archetype).inc()
-            return done
-
-    def _committed(self, wanted: CommitRequest, request: RequestKey) -> tuple[Committed, bool]:
-        """Commits, on the store's thread, and says whether it was new.
-
-        A retry may come behind later commits: what its first try made is told, and does not act again.
-        """
-        if (before := self._store.committed(wanted.npc, request)) is not None:
-            return before, False
-        return self._store.commit(wanted, request), True
-
     async def _roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
         async with self._turn:
             if (before := await self._storage.run(self._store.rolled_back, npc, request)) is not None:
@@ -149,7 +130,7 @@ class Roster:
             back = await self._storage.run(self._read_revision, npc, number)
             await self._troupe.check_move(npc, back.revision.archetype_revision)
             changed = await self._storage.run(self._store.roll_back, npc, number, etag, request)
-            await self._renew(back.revision, back.state)
+            await self._troupe.thread.run(renew, self._troupe, [(back.revision, back.state)])
             return changed
 
     def _read_revision(self, npc: str, number: int) -> Resident:
@@ -161,10 +142,6 @@ class Roster:
         async with self._turn:
             if await self._storage.run(self._store.delete_npc, npc, etag, request):
                 await self._troupe.forget(npc)
-
-    async def _renew(self, revision: RevisionRow, state: Params) -> None:
-        ensemble, to = self._troupe.ensembles[revision.archetype], revision.archetype_revision
-        await self._troupe.thread.run(ensemble.renew, revision.npc, revision.number, state, to, revision.create_time)
 
     def _release_late(self, archetype: str, done: asyncio.Future[list[Acting | ServiceError]]) -> None:
         """Gives back what was acquired for somebody who was gone by then."""

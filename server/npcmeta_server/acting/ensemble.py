@@ -52,6 +52,10 @@ class Ensemble:
         """Whether there is more than one revision; anybody may ask."""
         return len(self._policies) > 1
 
+    def moves(self, npc: str, revision: str) -> bool:
+        """Whether an NPC acts, and not with this archetype revision."""
+        return self.has(revision) and self.bank.moves(npc, revision)
+
     def check_move(self, npc: str, revision: str) -> None:
         """Makes room for an NPC to move to an archetype revision; TOO_MANY, if there is none."""
         self.bank.check_move(npc, revision)

@@ -94,6 +94,11 @@ class StateBank:
         self._place(row, shelf)
         self._write(row, revision, state, made)
 
+    def moves(self, npc: str, archetype_revision: str) -> bool:
+        """Whether a resident NPC is of another archetype revision."""
+        row = self._row_of.get(npc)
+        return row is not None and self._on[row] != self._shelf_of[archetype_revision]
+
     def check_move(self, npc: str, archetype_revision: str) -> None:
         """Makes room for an NPC to move to an archetype revision; TOO_MANY, if everything is in use."""
         row, shelf = self._row_of.get(npc), self._shelf_of[archetype_revision]

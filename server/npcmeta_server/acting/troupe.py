@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
 from npcmeta_server import metrics
@@ -54,6 +55,13 @@ class Troupe:
         if await self.thread.run(ensemble.remove, revision) and ensemble.empty:
             del self.ensembles[archetype], self._batchers[archetype]
             metrics.NPCS_RESIDENT.remove(archetype)
+
+    async def moving(self, wanted: Sequence[tuple[str, str]]) -> list[bool]:
+        """Which of some NPCs would move, if each acted with the archetype revision beside it."""
+        several = [ensemble for ensemble in self.ensembles.values() if ensemble.several]
+        if not several:
+            return [False] * len(wanted)
+        return await self.thread.run(lambda: [any(each.moves(*pair) for each in several) for pair in wanted])
 
     async def check_move(self, npc: str, revision: str) -> None:
         """Makes room for an NPC to act with an archetype revision; TOO_MANY, if there is none."""

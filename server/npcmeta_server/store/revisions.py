@@ -99,6 +99,29 @@ def commit(connection: Connection, wanted: CommitRequest, request: RequestKey) -
     return Committed(revision, ids, left_out)
 
 
+def commit_new(connection: Connection, wanted: CommitRequest, request: RequestKey) -> tuple[Committed, bool]:
+    """Commits a revision; returns what was written, and whether it is new.
+
+    A retry may come behind later commits: what its first try made is told, and is not new.
+    """
+    before = committed(connection, wanted.npc, request)
+    return before or commit(connection, wanted, request), before is None
+
+
+def commit_each(
+    connection: Connection, commits: Sequence[tuple[CommitRequest, RequestKey]]
+) -> list[tuple[Committed, bool] | ServiceError]:
+    """The same for some revisions one after another, each whole or not at all; or why one was refused."""
+    ends: list[tuple[Committed, bool] | ServiceError] = []
+    for wanted, request in commits:
+        try:
+            with connection.begin_nested():
+                ends.append(commit_new(connection, wanted, request))
+        except ServiceError as error:
+            ends.append(error)
+    return ends
+
+
 def committed(connection: Connection, npc: str, request: RequestKey) -> Committed | None:
     """What a commit under this request id gave, if there was one."""
     if (before := repeated(connection, request)) is None:

@@ -162,6 +162,22 @@ class Store:
         """Writes a revision, its new clips and the NPC's pointer."""
         return self._run(revisions.commit, wanted, request)
 
+    def commit_all(
+        self, commits: Sequence[tuple[CommitRequest, RequestKey]]
+    ) -> list[tuple[Committed, bool] | ServiceError]:
+        """Writes revisions in one transaction, with one wait for the disk.
+
+        Returns for each what was written and whether it is new, or why it was refused, which concerns it alone.
+        """
+        try:
+            if len(commits) == 1:
+                return [self._run(revisions.commit_new, *commits[0])]
+            return self._run(revisions.commit_each, commits)
+        except ServiceError as error:
+            if self.shared or len(commits) == 1:  # where a connection broke, nobody knows what was written
+                return [error] * len(commits)
+        return [end for each in commits for end in self.commit_all([each])]
+
     def committed(self, npc: str, request: RequestKey) -> Committed | None:
         """What a commit under this request id gave, if there was one."""
         return self._run(revisions.committed, npc, request)
