@@ -16,6 +16,7 @@ def test_names_are_taken_apart() -> None:
     assert names.archetype_id("archetypes/guard") == "guard"
     assert names.npc_id(f"npcs/{LONGEST}") == LONGEST
     assert names.demonstration("npcs/bob/demonstrations/1f-2") == ("bob", "1f-2")
+    assert names.revision("npcs/bob/revisions/12") == ("bob", 12)
     assert names.asset("npcs/bob/assets/ort") == ("npcs", ("bob", "ort"))
     assert names.asset("archetypes/guard/assets/policy") == ("archetypes", ("guard", "policy"))
     assert names.checked_id("0_a-", "npc_id") == "0_a-"
@@ -32,6 +33,25 @@ def test_every_id_comes_out_of_its_name_and_nothing_else_comes_out(one: str, oth
     for wrong in (f"npcs/{one}/assets/{other}", f"archetypes/{one}/demonstrations/{other}", f"npcs/{one}"):
         with pytest.raises(ServiceError, match=r"expected npcs/\{id\}/demonstrations/\{id\}"):
             names.demonstration(wrong)
+
+
+@given(IDS, st.integers(1, 10**18 - 1))
+def test_a_revision_has_one_name(npc: str, number: int) -> None:
+    assert names.revision(f"npcs/{npc}/revisions/{number}") == (npc, number)
+    for wrong in (
+        f"0{number}",
+        f"-{number}",
+        f"{number}.0",
+        f" {number}",
+        f"{number}\n",
+        f"{number}" * 19,
+        "0",
+        "١",
+        "",
+    ):
+        with pytest.raises(ServiceError, match="expected npcs/") as caught:
+            names.revision(f"npcs/{npc}/revisions/{wrong}")
+        assert caught.value.reason == "INVALID_NAME"
 
 
 @given(st.text())

@@ -73,7 +73,7 @@ async def house(offered: Catalog, tmp_path: Path) -> AsyncIterator[House]:
 
 async def play(house: House, chance: random.Random) -> None:
     """One client that does anything, any number of times, with everybody."""
-    refusals = {"NPC_NOT_FOUND", "NPC_EXISTS", "ETAG_MISMATCH", "TOO_MANY"}
+    refusals = {"NPC_NOT_FOUND", "REVISION_NOT_FOUND", "NPC_EXISTS", "ETAG_MISMATCH", "TOO_MANY"}
     for _ in range(12):
         name = chance.choice(NAMES)
         try:
@@ -87,8 +87,10 @@ async def play(house: House, chance: random.Random) -> None:
                         await revisions(house.roster, *acting)
                 finally:
                     house.roster.release("guard", found)
-            elif what < 0.75:
+            elif what < 0.65:
                 await house.commit(name, chance.random())
+            elif what < 0.75:
+                await house.roster.roll_back(name, chance.randint(1, 4), "", ANY)
             elif what < 0.85:
                 await house.roster.delete(name, "")
             else:

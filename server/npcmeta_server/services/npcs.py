@@ -75,7 +75,7 @@ class Npcs:
     async def update_npc(self, request: npcs_pb2.UpdateNpcRequest) -> resources_pb2.Npc:
         """Changes what people call an NPC, which is all that can be changed by saying so."""
         npc, key = names.npc_id(request.npc.name), request_key("UpdateNpc", request)
-        _check_mask(request.update_mask)
+        check_mask(request.update_mask)
         display_name = copying.checked_text(request.npc.display_name, "display_name")
         with self._roster.alone(npc):
             return messages.npc(await self._storage.run(self._store.rename_npc, npc, display_name, request.etag, key))
@@ -166,7 +166,8 @@ def checked_request_id(method: str, request_id: str) -> str:
     return f"{method}:{request_id}" if request_id else ""
 
 
-def _check_mask(mask: FieldMask) -> None:
+def check_mask(mask: FieldMask) -> None:
+    """Raises INVALID_ARGUMENT if an update names what cannot be changed."""
     unknown = [path for path in mask.paths if path not in ("display_name", "*")]
     if unknown:
         raise ServiceError(

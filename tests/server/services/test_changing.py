@@ -1,14 +1,23 @@
 """Changing NPCs over gRPC: new names, kept revisions that act again, retries; nothing is changed by halves."""
 
+from pathlib import Path
+
 import grpc
 import numpy as np
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from hypothesis import given
+from hypothesis import strategies as st
 
 from npcmeta.archetype import Archetype
+from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
+from npcmeta_server.services.npcs import check_mask
+from npcmeta_server.serving import Settings
 from tests.server.client import Client, Stream, adapt_requests, array, cast, clip, group, observations, part, refusal
 from tests.server.client import tick as tick_of
+from tests.server.in_thread import served
+from tests.server.test_hostile import outcome
 
 
 def roll_back(client: Client, npc: str, number: int, **more: str) -> resources_pb2.Npc:
@@ -143,6 +152,22 @@ def test_a_revision_of_somebody_else_or_of_nobody_does_not_act(
     assert client.get(npc) == before
 
 
+def test_what_was_rolled_back_to_acts_after_a_restart(
+    archetype_folder: Path, archetypes: dict[str, Archetype], tmp_path: Path
+) -> None:
+    settings = Settings(archetype_folder, f"sqlite:///{tmp_path / 'npcs.db'}", "127.0.0.1", 0, 0)
+    found = []
+    for started in range(2):
+        with served(settings) as server, grpc.insecure_channel(server.grpc) as channel:
+            client = Client(channel)
+            if not started:
+                roll_back(client, taught(client, archetypes, 5, 5), 2)
+            [npc] = client.npcs.ListNpcs(npcs_pb2.ListNpcsRequest()).npcs
+            found.append((npc, decided(client, npc.name)))
+    assert found[0] == found[1]
+    assert found[1][1][0] == 2
+
+
 @pytest.mark.parametrize("paths", [(), ("display_name",), ("*",)])
 def test_a_new_display_name_changes_nothing_else(client: Client, paths: tuple[str, ...]) -> None:
     npc = client.create("guard", display_name="Bob", seed=5)
@@ -164,6 +189,16 @@ def test_a_mask_that_names_what_cannot_be_changed_is_refused_and_says_what_can(c
             rename(client, npc, "Eve", "display_name", path)
         assert refusal(caught.value)[1] == "INVALID_ARGUMENT"
     assert client.get(npc).display_name == "Bob"
+
+
+@given(st.lists(st.sampled_from(["display_name", "*", "seed", "name", "display_name.x", ""]) | st.text(), max_size=4))
+def test_a_mask_of_any_kind_is_that_of_a_display_name_or_refused(paths: list[str]) -> None:
+    found = outcome(lambda: check_mask(FieldMask(paths=paths)))
+    if isinstance(found, ServiceError):
+        assert found.reason == "INVALID_ARGUMENT"
+        assert len(found.message) < 250
+        found.status()
+    assert isinstance(found, ServiceError) != ({"display_name", "*"} >= set(paths))
 
 
 def test_a_retried_delete_succeeds_and_spares_who_came_in_its_place(
