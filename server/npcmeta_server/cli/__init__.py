@@ -15,6 +15,7 @@ COMMANDS = {
     "export": "write ONNX assets for a game",
     "check": "hold an ONNX file against what an engine accepts",
     "serve": "serve archetypes and NPCs over gRPC, gRPC-Web and Connect",
+    "archetype": "list, upload and retire archetypes of a running server, and upgrade its NPCs",
     "npc": "list, make, change and carry NPCs of a running server",
     "top": "watch a running server",
     "token": "make a token for clients of a server",

@@ -15,8 +15,10 @@ from connectrpc.request import RequestContext
 from pyqwest import SyncClient, SyncHTTPTransport
 
 from npcmeta_server.cli.top import TOKEN_VARIABLE
+from npcmeta_server.gen.npcmeta.v1.archetypes_connect import ArchetypeServiceClientSync
 from npcmeta_server.gen.npcmeta.v1.assets_connect import AssetServiceClientSync
 from npcmeta_server.gen.npcmeta.v1.npcs_connect import NpcServiceClientSync
+from npcmeta_server.gen.npcmeta.v1.upgrades_connect import UpgradeServiceClientSync
 
 TIMEOUT_MILLISECONDS = 120_000
 
@@ -26,6 +28,8 @@ class Services(NamedTuple):
 
     npcs: NpcServiceClientSync
     assets: AssetServiceClientSync
+    archetypes: ArchetypeServiceClientSync
+    upgrades: UpgradeServiceClientSync
 
 
 class _Bearer(MetadataInterceptorSync[None]):
@@ -67,7 +71,10 @@ class Connection:
             with transport:
                 options["http_client"] = SyncClient(transport)
                 yield Services(
-                    NpcServiceClientSync(self.server, **options), AssetServiceClientSync(self.server, **options)
+                    NpcServiceClientSync(self.server, **options),
+                    AssetServiceClientSync(self.server, **options),
+                    ArchetypeServiceClientSync(self.server, **options),
+                    UpgradeServiceClientSync(self.server, **options),
                 )
         except ConnectError as error:
             hint = f"; put a token into {TOKEN_VARIABLE}" if error.code.value == "unauthenticated" else ""

@@ -1,0 +1,53 @@
+"""What `npcmeta archetype` says of upgrades."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from npcmeta_server.cli.calling import Services
+from npcmeta_server.gen.npcmeta.v1 import upgrades_pb2
+
+SHOWN = 20
+"""NPCs that a table shows one by one."""
+
+
+def line(message: Message) -> str:
+    """A message in one line of JSON."""
+    return MessageToJson(message, indent=None, always_print_fields_with_no_presence=True)
+
+
+def table(found: Sequence[upgrades_pb2.Upgrade]) -> Table:
+    """A row for each upgrade."""
+    shown = Table("upgrade", "to revision", "", "NPCs", "moved", "stay", "failed", "tolerance", "begun")
+    for each in found:
+        state = upgrades_pb2.UpgradeState.Name(each.state).removeprefix("UPGRADE_").lower()
+        counts = (f"{count:,}" for count in (each.npcs, each.moved, each.kept, each.failed))
+        tolerance = "unchecked" if each.unchecked else f"{each.tolerance:g}"
+        name, begun = each.name.rpartition("/")[2], each.create_time.ToJsonString()
+        shown.add_row(name, each.revision[:12], state, *counts, tolerance, begun)
+    return shown
+
+
+def show(services: Services, upgrade: upgrades_pb2.Upgrade) -> None:
+    """Says how an upgrade ended, and who stayed."""
+    Console().print(table([upgrade]))
+    show_stayed(services, upgrade)
+
+
+def show_stayed(services: Services, upgrade: upgrades_pb2.Upgrade) -> None:
+    """Says which NPCs an upgrade did not move, and why; the first of them."""
+    if not upgrade.kept + upgrade.failed:
+        return
+    asked = upgrades_pb2.ListUpgradeOutcomesRequest(parent=upgrade.name, page_size=SHOWN)
+    stayed = Table("npc", "", "why")
+    for each in services.upgrades.list_upgrade_outcomes(asked).outcomes:
+        stayed.add_row(escape(each.npc), "failed" if each.failed else "stays", escape(each.reason))
+    Console().print(stayed)
+    if (more := upgrade.kept + upgrade.failed - SHOWN) > 0:
+        Console().print(f"and {more:,} more", highlight=False)
