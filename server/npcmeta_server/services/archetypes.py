@@ -20,8 +20,8 @@ from npcmeta_server.services.stopping import until
 from npcmeta_server.services.uploads import Uploads
 from npcmeta_server.store import RequestKey, Store, archetypes, requests, upgrades
 
-COUNTED_SECONDS = 5.0
-"""How long NPCs stay counted: it takes a second for a million of them, in which commits wait."""
+COUNTED_SECONDS, COUNTED_TIMES = 5.0, 20
+"""How long NPCs stay counted, at least, and in times of what it took: seconds for a million, in which commits wait."""
 
 
 class Archetypes:
@@ -40,7 +40,7 @@ class Archetypes:
         self._roster, self._store, self._storage, self._pool = roster, store, storage, pool
         self._uploads, self._stopping = uploads, stopping
         self._counts: dict[str, dict[str, int]] = {}
-        self._counted = -COUNTED_SECONDS
+        self._counted_until = 0.0
 
     async def list_archetypes(
         self, request: archetypes_pb2.ListArchetypesRequest
@@ -109,9 +109,10 @@ class Archetypes:
 
     async def _described(self, name: str) -> resources_pb2.Archetype:
         hosted = self._roster.repertoire.revisions(name)
-        if time.monotonic() - self._counted > COUNTED_SECONDS:
+        if (began := time.monotonic()) >= self._counted_until:
             self._counts = await self._storage.run(self._store.do, archetypes.counts)
-            self._counted = time.monotonic()
+            ended = time.monotonic()
+            self._counted_until = ended + max(COUNTED_SECONDS, COUNTED_TIMES * (ended - began))
         kept = await self._storage.run(self._store.do, archetypes.kept, name)
         return messages.archetype(hosted, kept, self._counts.get(name, {}))
 

@@ -111,7 +111,7 @@ def forget(connection: Connection, name: str, revision: str) -> None:
 
 
 def counts(connection: Connection, name: str = "") -> dict[str, dict[str, int]]:
-    """How many NPCs act with each revision of each archetype, or of one; about a second for a million NPCs."""
+    """How many NPCs act with each revision of each archetype, or of one; about two seconds for a million NPCs."""
     acting = (schema.revisions.c.npc == schema.npcs.c.id) & (schema.revisions.c.number == schema.npcs.c.revision)
     columns = (schema.npcs.c.archetype, schema.revisions.c.archetype_revision)
     query = select(*columns, func.count()).select_from(schema.npcs.join(schema.revisions, acting)).group_by(*columns)

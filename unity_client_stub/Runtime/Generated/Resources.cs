@@ -226,7 +226,7 @@ namespace Npcmeta.V1
         /// <summary>Whether it is loaded, so that NPCs can act with it. One that is only kept is loaded when NPCs are moved to it.</summary>
         public bool Active { get; set; }
 
-        /// <summary>How many NPCs act with it, as of at most some seconds ago.</summary>
+        /// <summary>How many NPCs act with it, as of some seconds ago; with millions of them, of a minute ago.</summary>
         public long Npcs { get; set; }
 
         /// <summary>When the server first had it; none if it is not kept.</summary>

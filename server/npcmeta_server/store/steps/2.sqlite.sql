@@ -89,3 +89,31 @@ CREATE TABLE archetype_revisions (
 	PRIMARY KEY (revision)
 );
 CREATE INDEX ix_archetype_revisions_name ON archetype_revisions (name);
+CREATE TABLE upgrades (
+	id VARCHAR(63) NOT NULL,
+	archetype VARCHAR(63) NOT NULL,
+	revision VARCHAR(64) NOT NULL,
+	npcs VARCHAR NOT NULL,
+	tolerance FLOAT NOT NULL,
+	unchecked BOOLEAN NOT NULL,
+	state VARCHAR(16) NOT NULL,
+	total INTEGER NOT NULL,
+	cursor VARCHAR(63) NOT NULL,
+	moved INTEGER NOT NULL,
+	kept INTEGER NOT NULL,
+	failed INTEGER NOT NULL,
+	create_time FLOAT NOT NULL,
+	end_time FLOAT NOT NULL,
+	PRIMARY KEY (id)
+);
+CREATE INDEX ix_upgrades_archetype ON upgrades (archetype);
+CREATE TABLE upgrade_outcomes (
+	upgrade VARCHAR(63) NOT NULL,
+	npc VARCHAR(63) NOT NULL,
+	result VARCHAR(16) NOT NULL,
+	reason VARCHAR NOT NULL,
+	nll_before FLOAT NOT NULL,
+	nll_after FLOAT NOT NULL,
+	PRIMARY KEY (upgrade, npc),
+	FOREIGN KEY(upgrade) REFERENCES upgrades (id) ON DELETE CASCADE
+);
