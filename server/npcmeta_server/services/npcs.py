@@ -66,10 +66,9 @@ class Npcs:
     async def list_npcs(self, request: npcs_pb2.ListNpcsRequest) -> npcs_pb2.ListNpcsResponse:
         """A page of NPCs in order of name."""
         size = paging.checked_size(request.page_size)
-        rows = await self._storage.run(self._store.npcs, _filter(request), paging.after(request), size + 1)
-        page, more = paging.cut(rows, size)
+        rows, last = await self._storage.run(self._store.npcs, _filter(request), paging.after(request), size)
         return npcs_pb2.ListNpcsResponse(
-            npcs=[messages.npc(row) for row in page], next_page_token=paging.token(request, page[-1].id) if more else ""
+            npcs=[messages.npc(row) for row in rows], next_page_token=paging.token(request, last) if last else ""
         )
 
     async def update_npc(self, request: npcs_pb2.UpdateNpcRequest) -> resources_pb2.Npc:

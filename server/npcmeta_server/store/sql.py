@@ -93,8 +93,8 @@ class Store:
         """An NPC, or NPC_NOT_FOUND."""
         return self._run(npcs.find, npc)
 
-    def npcs(self, wanted: NpcFilter, after: str, limit: int) -> list[NpcRow]:
-        """NPCs that pass a filter in order of id, those behind `after`."""
+    def npcs(self, wanted: NpcFilter, after: str, limit: int) -> tuple[list[NpcRow], str]:
+        """NPCs that pass a filter in order of id, those behind `after`, and behind whom to go on; empty at the end."""
         return self._run(npcs.page, wanted, after, limit)
 
     def rename_npc(self, npc: str, display_name: str, etag: str, request: RequestKey) -> NpcRow:

@@ -26,7 +26,7 @@ def test_a_second_server_is_kept_out_of_a_file(tmp_path: Path) -> None:
     with contextlib.closing(Store(url)) as store:
         with pytest.raises(StoreError, match="is another server using it"):
             Store(url)
-        assert store.npcs(NpcFilter(), "", 9) == []
+        assert store.npcs(NpcFilter(), "", 9) == ([], "")
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4000])
@@ -97,7 +97,7 @@ def test_of_servers_that_start_at_once_all_use_one_database_or_one_gets_the_file
     assert len(opened) == (1 if url.startswith("sqlite") else 3)
     for i, store in enumerate(opened):
         store.create_npc(npc_row(f"npc-{i}"), "abc", STATE, ANY)
-    assert len(opened[0].npcs(NpcFilter(), "", 9)) == len(opened)
+    assert len(opened[0].npcs(NpcFilter(), "", 9)[0]) == len(opened)
     for store in opened:
         store.close()
 
@@ -147,7 +147,7 @@ def test_a_database_is_made_as_a_whole_or_not_at_all(url: str, monkeypatch: pyte
             Store(url)
     assert tables(url) == []
     with contextlib.closing(Store(url)) as store:
-        assert store.npcs(NpcFilter(), "", 9) == []
+        assert store.npcs(NpcFilter(), "", 9) == ([], "")
 
 
 def tables(url: str) -> list[str]:

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.store import NpcFilter, RequestKey, Store
+from npcmeta_server.store import NpcFilter, RequestKey, Store, npcs
 from tests.server.store.conftest import ask
 from tests.server.store.rows import ANY, STATE, commit_of, npc_row, reason_of
 
@@ -23,9 +23,32 @@ def test_an_npc_comes_back_as_it_was_made_after_the_store_was_opened_again(url: 
 def test_pages_go_on_behind_a_name_and_know_their_archetype(store: Store) -> None:
     for name in ("amy", "cid", "dan"):
         store.create_npc(npc_row(name, "scout" if name == "cid" else "guard"), "abc", STATE, ANY)
-    assert [row.id for row in store.npcs(NpcFilter(), "amy", 2)] == ["bob", "cid"]
-    assert [row.id for row in store.npcs(NpcFilter("guard"), "", 9)] == ["amy", "bob", "dan"]
-    assert store.npcs(NpcFilter(), "dan", 9) == []
+    assert [row.id for row in store.npcs(NpcFilter(), "amy", 2)[0]] == ["bob", "cid"]
+    assert [row.id for row in store.npcs(NpcFilter("guard"), "", 9)[0]] == ["amy", "bob", "dan"]
+    assert store.npcs(NpcFilter(), "dan", 9) == ([], "")
+
+
+def test_a_filter_looks_at_a_bounded_number_of_npcs_and_says_where_to_go_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(npcs, "LOOKED_AT", 3)
+    for i in range(10):
+        row = npc_row(f"n{i}", "scout" if i % 2 else "guard")._replace(display_name="x" * (i in (1, 7)))
+        store.create_npc(row, "abc", STATE, ANY)
+    for wanted, found in (
+        (NpcFilter(text="X"), ["n1", "n7"]),
+        (NpcFilter("guard", text="n"), ["n0", "n2", "n4", "n6", "n8"]),
+        (NpcFilter(min_examples=1), []),
+        (NpcFilter("scout"), ["n1", "n3", "n5", "n7", "n9"]),
+    ):
+        listed, after, pages = [], "", 0
+        while True:
+            rows, after = store.npcs(wanted, after, 2)
+            listed, pages = listed + [row.id for row in rows], pages + 1
+            if not after:
+                break
+        assert listed == found
+        assert pages <= 6
 
 
 def test_many_are_read_at_once_and_who_is_not_there_is_left_out(store: Store) -> None:
@@ -117,7 +140,7 @@ def test_names_beyond_all_bounds_find_nothing(store: Store, name: str) -> None:
         # PostgreSQL keeps no text with a zero in it.
         assert isinstance(caught.value, KeyError) or caught.value.reason in ("NPC_NOT_FOUND", "INVALID_ARGUMENT")
     assert store.states([]) == {}
-    assert store.npcs(NpcFilter("b%"), "", 9) == []
+    assert store.npcs(NpcFilter("b%"), "", 9) == ([], "")
 
 
 def test_of_two_commits_on_the_same_revision_the_second_is_refused(store: Store) -> None:

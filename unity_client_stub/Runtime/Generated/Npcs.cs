@@ -350,7 +350,7 @@ namespace Npcmeta.V1
     /// <summary><c>npcmeta.v1.ListNpcsResponse</c>, as it is on the wire.</summary>
     public sealed class ListNpcsResponse : IMessage
     {
-        /// <summary>In order of name.</summary>
+        /// <summary>In order of name. With <c>text</c> or <c>min_examples</c> a page may hold fewer than there are, or none, before the last one.</summary>
         public List<Npc> Npcs { get; } = new List<Npc>();
 
         /// <summary>Empty on the last page.</summary>
