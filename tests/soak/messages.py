@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from npcmeta_server import tensors
-from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
+from npcmeta_server.gen.npcmeta.v1 import adapt_pb2, tensor_pb2
 from tests import toys
 from tests.server.client import clip, observations
 
@@ -32,13 +33,21 @@ class Source:
         """Some names in them are those of things that exist."""
         self.chance, self._names = random.Random(seed), names
 
-    def message(self, kind: type[Message]) -> bytes:
-        """The bytes of something that is, or was, or is not at all, a message of this kind."""
+    def message(self, kind: type[Message], spoilt: float = 0.4) -> bytes:
+        """The bytes of a message of this kind, or for that share of them of what was one, or is none at all."""
         chance = self.chance.random()
-        if chance < 0.08:
+        if chance < spoilt / 4:
             return self.chance.randbytes(self.chance.randint(0, 300))
         data = self._filled(kind(), depth=0).SerializeToString()
-        return self._spoilt(data) if chance < 0.4 else data
+        return self._spoilt(data) if chance < spoilt else data
+
+    def stream(self, kind: type[Message], most: int) -> Iterator[bytes]:
+        """Messages of which a stream can bear some: an adaptation mostly begins as it should."""
+        if kind is adapt_pb2.AdaptRequest and self.chance.random() < 0.9:
+            setup = adapt_pb2.AdaptSetup(npc=self.chance.choice(self._names))
+            yield adapt_pb2.AdaptRequest(setup=setup).SerializeToString()
+        for _ in range(self.chance.randint(1, most)):
+            yield self.message(kind, spoilt=0.03)
 
     def _filled(self, message: Message, depth: int) -> Message:
         for field in message.DESCRIPTOR.fields:
