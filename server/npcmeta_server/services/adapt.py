@@ -144,13 +144,13 @@ class Adapt:
 
     def _begin(self, npc: str, setup: adapt_pb2.AdaptSetup, request: RequestKey, at_once: bool) -> Pupil | Committed:
         """Reads the NPC and what it was adapted from, on the store's thread; or the commit that a first try made."""
-        if (before := self._store.committed(npc, request)) is not None:
-            return before
-        row, acting, _ = self._store.state(npc)
+        begun = self._store.before_adapting(npc, request, from_scratch=setup.from_scratch)
+        if isinstance(begun, Committed):
+            return begun
+        row, acting, data = begun
         # With the archetype revision that it acts with; if that is lost, with the current one.
         same = self._roster.repertoire.revision(row.archetype, acting.archetype_revision)
         hosted = same or self._roster.hosted(row.archetype)
-        data = [] if setup.from_scratch else self._store.support(npc)
         known = [clips.from_bytes(each, hosted.archetype.spec) for each in data]
         return Pupil(row, hosted, known, setup.from_scratch, request, _time_budget(setup), at_once)
 

@@ -6,20 +6,22 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, insert, select
+from sqlalchemy import Connection, Select, bindparam, delete, exists, insert, select
 
 from npcmeta_server.store import schema
 
 AT_A_TIME = 500
 """Keys in one statement; databases have a limit."""
+_FIND = select(schema.blobs.c.key).where(schema.blobs.c.digest == bindparam("sought"))
+_INSERT = insert(schema.blobs)
 
 
 def put(connection: Connection, data: bytes) -> int:
     """The key of data, which is written if it is not there yet."""
     digest = hashlib.sha256(data).digest()
-    key: int | None = connection.execute(select(schema.blobs.c.key).where(schema.blobs.c.digest == digest)).scalar()
+    key: int | None = connection.execute(_FIND, {"sought": digest}).scalar()
     if key is None:
-        return schema.inserted(connection.execute(insert(schema.blobs).values(digest=digest, data=data)))
+        return schema.inserted(connection.execute(_INSERT, {"digest": digest, "data": data}))
     return key
 
 

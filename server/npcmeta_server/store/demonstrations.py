@@ -13,6 +13,8 @@ from npcmeta_server.store import blobs, npcs, schema
 from npcmeta_server.store.requests import remember, repeated
 from npcmeta_server.store.rows import DemonstrationRow, RequestKey
 
+_INSERT = insert(schema.demonstrations)
+
 
 def find(connection: Connection, npc: str, demonstration: str) -> tuple[DemonstrationRow, int]:
     """A clip and its key, or DEMONSTRATION_NOT_FOUND."""
@@ -58,7 +60,7 @@ def write(connection: Connection, npc: str, content: bytes, examples: int) -> tu
     # Ids that begin with the time sort by age, whatever made them.
     row = DemonstrationRow(npc, f"{time.time_ns():x}-{secrets.token_hex(3)}", examples, time.time())
     blob = blobs.put(connection, content)
-    result = connection.execute(insert(schema.demonstrations).values(**row._asdict(), blob=blob))
+    result = connection.execute(_INSERT, {**row._asdict(), "blob": blob})
     return row, schema.inserted(result)
 
 

@@ -7,7 +7,7 @@ import string
 import time
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, or_, select, update
 
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.store import blobs, schema
@@ -19,6 +19,9 @@ LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 LOOKED_AT = 5_000
 """NPCs that a page of a list with a filter looks at: about 10 ms, in which commits and casts wait."""
+# Statements that every adaptation needs are made once: making one takes longer than carrying it out.
+_FIND = select(schema.npcs).where(schema.npcs.c.id == bindparam("npc"))
+_WRITE = update(schema.npcs).where(schema.npcs.c.id == bindparam("npc"), schema.npcs.c.etag == bindparam("as_read"))
 
 
 def new_etag() -> str:
@@ -28,7 +31,7 @@ def new_etag() -> str:
 
 def find(connection: Connection, npc: str) -> NpcRow:
     """An NPC, or NPC_NOT_FOUND."""
-    row = connection.execute(select(schema.npcs).where(schema.npcs.c.id == npc)).mappings().first()
+    row = connection.execute(_FIND, {"npc": npc}).mappings().first()
     if row is None:
         raise ServiceError("NPC_NOT_FOUND", f"there is no npcs/{npc}; create it first", npc=npc)
     return as_npc(row)
@@ -112,8 +115,7 @@ def rename(connection: Connection, npc: str, display_name: str, etag: str, reque
 def write(connection: Connection, npc: NpcRow, **values: Any) -> NpcRow:
     """Writes some columns of an NPC, with a new etag, if it still is as it was read; returns it as it is then."""
     row = npc._replace(etag=new_etag(), **values)
-    as_read = (schema.npcs.c.id == npc.id) & (schema.npcs.c.etag == npc.etag)
-    changed = connection.execute(update(schema.npcs).where(as_read).values(**values, etag=row.etag))
+    changed = connection.execute(_WRITE, {**values, "etag": row.etag, "npc": npc.id, "as_read": npc.etag})
     if changed.rowcount != 1:
         raise ServiceError("ETAG_MISMATCH", f"npcs/{npc.id} was changed meanwhile; get it again")
     return row

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select
 
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.store import blobs, demonstrations, npcs, schema
@@ -14,6 +14,13 @@ from npcmeta_server.store.requests import remember, repeated, same_life
 from npcmeta_server.store.rows import CommitRequest, Committed, NpcRow, RequestKey, RevisionRow
 
 _ACTING = (schema.revisions.c.npc == schema.npcs.c.id) & (schema.revisions.c.number == schema.npcs.c.revision)
+# Statements that every adaptation needs are made once: making one takes longer than carrying it out.
+_IS = (schema.revisions.c.npc == bindparam("of")) & (schema.revisions.c.number == bindparam("numbered"))
+_FIND = select(*(schema.revisions.c[name] for name in RevisionRow._fields)).where(_IS)
+_LAST = select(func.max(schema.revisions.c.number)).where(schema.revisions.c.npc == bindparam("of"))
+_DATA = select(schema.blobs.c.data).join(schema.revisions).where(_IS)
+_SOURCES = select(schema.sources.c.demonstration).join(schema.revisions).where(_IS)
+_INSERT, _INSERT_SOURCES = insert(schema.revisions), insert(schema.sources)
 
 
 def find(connection: Connection, npc: str, number: int) -> RevisionRow:
@@ -29,8 +36,7 @@ def state(connection: Connection, npc: str, number: int | None = None) -> tuple[
     """An NPC, a revision of it (the one that acts, if none is named), and its state."""
     row = npcs.find(connection, npc)
     revision = find(connection, npc, row.revision if number is None else number)
-    query = select(schema.blobs.c.data).join(schema.revisions).where(_is(npc, revision.number))
-    data: bytes = connection.execute(query).scalar_one()
+    data: bytes = connection.execute(_DATA, _is(npc, revision.number)).scalar_one()
     return row, revision, data
 
 
@@ -77,8 +83,24 @@ def clips(connection: Connection, npc: str, number: int) -> list[tuple[bytes, in
     table = schema.demonstrations
     behind = table.join(schema.sources).join(schema.revisions, schema.sources.c.revision == schema.revisions.c.key)
     joined = behind.join(schema.blobs, schema.blobs.c.key == table.c.blob)
-    query = select(schema.blobs.c.data, table.c.examples).select_from(joined).where(_is(npc, number))
-    return [(data, count) for data, count in connection.execute(query.order_by(table.c.key))]
+    query = select(schema.blobs.c.data, table.c.examples).select_from(joined).where(_IS).order_by(table.c.key)
+    return [(data, count) for data, count in connection.execute(query, _is(npc, number))]
+
+
+def before_adapting(
+    connection: Connection, npc: str, request: RequestKey, *, from_scratch: bool
+) -> Committed | tuple[NpcRow, RevisionRow, list[bytes]]:
+    """An NPC, the revision that acts and the clips behind it, unless the NPC is to start afresh.
+
+    Or what a commit under this request id gave, if there was one.
+    """
+    if (before := committed(connection, npc, request)) is not None:
+        return before
+    row = npcs.find(connection, npc)
+    acting = _find(connection, npc, row.revision)
+    assert acting is not None
+    known = [] if from_scratch else [data for data, _ in clips(connection, npc, row.revision)]
+    return row, acting, known
 
 
 def commit(connection: Connection, wanted: CommitRequest, request: RequestKey) -> Committed:
@@ -137,15 +159,13 @@ def as_revision(row: RowMapping, prefix: str = "") -> RevisionRow:
 
 
 def _find(connection: Connection, npc: str, number: int) -> RevisionRow | None:
-    columns = [schema.revisions.c[name] for name in RevisionRow._fields]
-    row = connection.execute(select(*columns).where(_is(npc, number))).mappings().first()
+    row = connection.execute(_FIND, _is(npc, number)).mappings().first()
     return None if row is None else as_revision(row)
 
 
 def _last_number(connection: Connection, npc: str) -> int:
     """The highest number of an NPC's revisions; the one that acts may be lower."""
-    query = select(func.max(schema.revisions.c.number)).where(schema.revisions.c.npc == npc)
-    number: int = connection.execute(query).scalar_one()
+    number: int = connection.execute(_LAST, {"of": npc}).scalar_one()
     return number
 
 
@@ -153,8 +173,7 @@ def _stored_sources(connection: Connection, npc: NpcRow, wanted: CommitRequest) 
     """Keys of the stored clips that a revision is made of: those behind the acting one, and those that are named."""
     keys: dict[int, None] = {}
     if not wanted.from_scratch:
-        query = select(schema.sources.c.demonstration).join(schema.revisions).where(_is(npc.id, npc.revision))
-        keys = dict.fromkeys(connection.execute(query).scalars())
+        keys = dict.fromkeys(connection.execute(_SOURCES, _is(npc.id, npc.revision)).scalars())
     for pair in wanted.demonstrations:
         _, key = demonstrations.find(connection, *pair)
         if key in keys:  # counted twice now, it would be counted once by the next adaptation
@@ -175,14 +194,15 @@ def _write(connection: Connection, npc: NpcRow, wanted: CommitRequest, sources: 
         npc.id, number, npc.archetype, wanted.archetype_revision, wanted.examples, wanted.support_nll, time.time(),
     )  # fmt: skip
     blob = blobs.put(connection, wanted.state)
-    result = connection.execute(insert(schema.revisions).values(**row._asdict(), blob=blob))
+    result = connection.execute(_INSERT, {**row._asdict(), "blob": blob})
     if sources:
         key = schema.inserted(result)
-        connection.execute(insert(schema.sources), [{"revision": key, "demonstration": source} for source in sources])
+        connection.execute(_INSERT_SOURCES, [{"revision": key, "demonstration": source} for source in sources])
     moved = {"revision": row.number, "examples": row.examples, "update_time": row.create_time}
     npcs.write(connection, npc, **moved)
     return row
 
 
-def _is(npc: str, number: int) -> Any:
-    return (schema.revisions.c.npc == npc) & (schema.revisions.c.number == number)
+def _is(npc: str, number: int) -> dict[str, Any]:
+    """What `_IS` asks for."""
+    return {"of": npc, "numbered": number}

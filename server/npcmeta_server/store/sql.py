@@ -182,6 +182,12 @@ class Store:
         """What a commit under this request id gave, if there was one."""
         return self._run(revisions.committed, npc, request)
 
+    def before_adapting(
+        self, npc: str, request: RequestKey, *, from_scratch: bool
+    ) -> Committed | tuple[NpcRow, RevisionRow, list[bytes]]:
+        """What an adaptation begins with: an NPC, the revision that acts, and its clips; or what its first try gave."""
+        return self._run(revisions.before_adapting, npc, request, from_scratch=from_scratch)
+
     def do(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Does work on a further subject, for example `archetypes`, in one transaction."""
         return self._run(work, *args, **kwargs)

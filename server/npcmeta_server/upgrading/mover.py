@@ -15,7 +15,7 @@ from npcmeta_server.clips import Clip
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.roster import Roster
-from npcmeta_server.store import CommitRequest, NpcRow, RequestKey, RevisionRow, Store
+from npcmeta_server.store import CommitRequest, Committed, NpcRow, RequestKey, RevisionRow, Store
 from npcmeta_server.store.upgrades import FAILED, KEPT, MOVED, SKIPPED, Outcome, UpgradeRow
 from npcmeta_server.upgrading import holding_out
 
@@ -75,14 +75,15 @@ class Mover:
 
     def _read(self, upgrade: UpgradeRow, target: Hosted, npc: str, key: RequestKey) -> Case | Outcome:
         """Reads an NPC, on the store's thread; or says what became of it without a move."""
-        if self._store.committed(npc, key) is not None:
+        begun = self._store.before_adapting(npc, key, from_scratch=False)
+        if isinstance(begun, Committed):
             return Outcome(npc, MOVED)
-        row, acting, _ = self._store.state(npc)
+        row, acting, known = begun
         if acting.archetype_revision == upgrade.revision:
             return Outcome(npc, SKIPPED)
         if row.archetype != upgrade.archetype:
             return Outcome(npc, FAILED, f"WRONG_ARCHETYPE: npcs/{npc} belongs to archetypes/{row.archetype}")
-        found = [clips.from_bytes(data, target.archetype.spec) for data in self._store.support(npc)]
+        found = [clips.from_bytes(data, target.archetype.spec) for data in known]
         left = sum(clip.examples for clip in found)
         if left < row.examples:
             return Outcome(
