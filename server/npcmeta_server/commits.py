@@ -46,6 +46,7 @@ class Commits:
             return ended.result()
 
     async def _carry_out(self, group: Sequence[Waiting]) -> None:
+        group = [each for each in group if self._can_act(each)]
         try:
             wanted = [(each.wanted.npc, each.wanted.archetype_revision) for each in group]
             for part in _parts(group, await self._troupe.moving(wanted)):
@@ -54,6 +55,15 @@ class Commits:
             for each in group:
                 if not each.ended.done():
                     each.ended.set_exception(error)
+
+    def _can_act(self, each: Waiting) -> bool:
+        """Refuses what an archetype revision adapted that was retired meanwhile; says whether it did not."""
+        revision = each.wanted.archetype_revision
+        if any(ensemble.has(revision) for ensemble in self._troupe.ensembles.values()):
+            return True
+        error = f"revision {revision[:12]} of the archetype was retired meanwhile, nothing was changed; adapt it again"
+        each.ended.set_exception(ServiceError("ARCHETYPE_NOT_FOUND", error))
+        return False
 
     async def _write(self, part: Sequence[Waiting]) -> None:
         """Commits some that do not move to another archetype revision, or one that does."""

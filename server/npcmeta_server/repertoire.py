@@ -61,13 +61,7 @@ class Repertoire:
         """The revision that an NPC was adapted with, or REVISION_UNAVAILABLE."""
         found = self.revision(name, revision)
         if found is None:
-            raise ServiceError(
-                "REVISION_UNAVAILABLE",
-                f"npcs/{npc} was adapted by revision {revision[:12]} of archetypes/{name}, loaded is "
-                f"{', '.join(each[:12] for each in self._revisions.get(name, {}))}; adapt it again, or upload that "
-                "revision",
-                npc=npc,
-            )
+            raise unavailable(name, revision, npc)
         return found
 
     def revisions(self, name: str) -> list[Hosted]:
@@ -90,3 +84,15 @@ class Repertoire:
         removed = self._revisions[name].pop(revision)
         if self._current[name] is removed:
             del self._current[name], self._revisions[name]
+
+
+def unavailable(archetype: str, revision: str, npc: str) -> ServiceError:
+    """Says that an NPC was adapted by an archetype revision that is not loaded."""
+    return ServiceError(
+        "REVISION_UNAVAILABLE",
+        f"npcs/{npc} was adapted by revision {revision[:12]} of archetypes/{archetype}, which is not loaded here; "
+        "adapt it again, or upload that revision",
+        npc=npc,
+        archetype=archetype,
+        archetype_revision=revision,
+    )

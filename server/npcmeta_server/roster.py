@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from npcmeta.types import Params
 from npcmeta_server.acting.policy import Decisions, Frame
@@ -13,11 +14,17 @@ from npcmeta_server.catalog import Catalog, Hosted
 from npcmeta_server.commits import Commits, renew
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.repertoire import unavailable
 from npcmeta_server.seating import Acting, Resident, resident, seat
 from npcmeta_server.store import ONCE, CommitRequest, Committed, NpcRow, RequestKey, Store
 
+log = logging.getLogger(__name__)
+
 AT_A_TIME = 256
 """NPCs that are read from the store in one turn: a cast of thousands must not keep commits waiting."""
+
+Fetch = Callable[[str, str], Awaitable[object]]
+"""Lets a revision of an archetype act that is kept, or raises ServiceError if it is not."""
 
 
 class Roster:
@@ -31,6 +38,9 @@ class Roster:
         self._turn = asyncio.Lock()
         self._commits = Commits(store, storage, self._troupe, self._turn)
         self._busy: set[str] = set()
+        self._lost: set[str] = set()  # archetype revisions that are not kept
+        self.fetch: Fetch | None = None
+        """Is asked for archetype revisions that NPCs were moved to by another server, or rolled back to."""
         self.streams = 0
         """How many streams may ask for frames."""
 
@@ -73,7 +83,7 @@ class Roster:
                 self.release(archetype, found)
                 task.add_done_callback(lambda done: self._release_late(archetype, done))
                 raise
-        return found
+        return await self._again(archetype, npcs, found) if await self._fetched(found) else found
 
     def release(self, archetype: str, found: Sequence[Acting | ServiceError]) -> None:
         """Gives back what `acquire` gave."""
@@ -88,7 +98,19 @@ class Roster:
 
     async def roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
         """Lets a kept revision act again, on disk first; done to the end even if whoever asked is gone."""
-        return await asyncio.shield(self._roll_back(npc, number, etag, request))
+        try:
+            return await asyncio.shield(self._roll_back(npc, number, etag, request))
+        except ServiceError as error:
+            if not await self._fetched([error]):
+                raise
+            return await asyncio.shield(self._roll_back(npc, number, etag, request))
+
+    async def know(self, npc: str) -> None:
+        """Lets the archetype revision of an NPC act, if another server moved the NPC to it."""
+        if self._store.shared:
+            row, revision, _ = await self._storage.run(self._store.state, npc)
+            if self.repertoire.revision(row.archetype, revision.archetype_revision) is None:
+                await self._fetched([unavailable(row.archetype, revision.archetype_revision, npc)])
 
     async def delete(self, npc: str, etag: str, request: RequestKey = ONCE) -> None:
         """Deletes an NPC from disk and from the banks; done to the end even if whoever asked is gone."""
@@ -122,6 +144,38 @@ class Roster:
             if self._store.shared or not known.keys() >= set(npcs):
                 read = await self._storage.run(self._read, archetype, npcs, known)
             return await thread.run(seat, bank, npcs, read)
+
+    async def _again(
+        self, archetype: str, npcs: Sequence[str], found: list[Acting | ServiceError]
+    ) -> list[Acting | ServiceError]:
+        """Acquires those anew whose archetype revision was not loaded before."""
+        try:
+            lacking = [at for at, entry in enumerate(found) if isinstance(entry, ServiceError)]
+            for at, entry in zip(lacking, await self.acquire(archetype, [npcs[at] for at in lacking]), strict=True):
+                found[at] = entry
+        except BaseException:
+            self.release(archetype, found)
+            raise
+        return found
+
+    async def _fetched(self, found: Iterable[Acting | ServiceError]) -> bool:
+        """Lets archetype revisions act that were not loaded, if they are kept; says whether there were some."""
+        wanted = {
+            (entry.metadata["archetype"], entry.metadata["archetype_revision"])
+            for entry in found
+            if isinstance(entry, ServiceError) and entry.reason == "REVISION_UNAVAILABLE"
+        }
+        some = False
+        for archetype, revision in sorted(wanted):
+            if self.fetch is None or revision in self._lost:
+                continue
+            try:
+                await self.fetch(archetype, revision)
+                some = True
+            except ServiceError as error:
+                log.warning("archetypes/%s, revision %s: %s", archetype, revision[:12], error.message)
+                self._lost.add(revision)
+        return some
 
     async def _roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
         async with self._turn:

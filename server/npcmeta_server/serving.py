@@ -109,6 +109,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         vetter = Vetter()
         cleanup.callback(vetter.close)
         uploads = Uploads(roster, store, storage, pool, vetter)
+        roster.fetch = uploads.load
         upgrader = Upgrader(roster, store, storage, pool, uploads)
         cleanup.push_async_callback(upgrader.close)
         filing = OwnerThread("files")

@@ -116,7 +116,7 @@ async def test_a_revision_that_cannot_act_here_is_not_rolled_back_to(
     old = (await wanted(store, storage, offered, "bob"))._replace(archetype_revision="f" * 64)
     await storage.run(store.commit, old, ANY)
     await roster.roll_back("bob", 1, "", ANY)
-    with pytest.raises(ServiceError, match="loaded is") as caught:
+    with pytest.raises(ServiceError, match="which is not loaded here") as caught:
         await roster.roll_back("bob", 2, "", ANY)
     assert caught.value.reason == "REVISION_UNAVAILABLE"
     assert (await storage.run(store.npc, "bob")).revision == 1
@@ -250,7 +250,17 @@ async def test_npcs_of_an_older_revision_act_beside_new_ones_until_a_commit_move
     [refused] = await roster.acquire("guard", ["amy"])
     assert isinstance(refused, ServiceError)
     assert refused.reason == "REVISION_UNAVAILABLE"
-    await roster.host(old)
+    asked: list[tuple[str, str]] = []
+
+    async def fetch(archetype: str, revision: str) -> None:
+        asked.append((archetype, revision))
+        await roster.host(old)
+
+    roster.fetch = fetch
+    found = await roster.acquire("guard", ["nobody", "amy", "amy"])
+    assert [isinstance(entry, Acting) for entry in found] == [False, True, True]
+    assert asked == [("guard", old.archetype.revision)]
+    roster.release("guard", found)
     await storage.run(create, store, Catalog({"guard": newer}, ()), "bob")
     amy, bob = await acquired(roster, "amy", "bob")
     assert await revisions(roster, amy, bob) == [1, 1]

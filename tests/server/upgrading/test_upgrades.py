@@ -16,7 +16,7 @@ import pytest
 
 from npcmeta.archetype import Archetype
 from npcmeta_server.demo import host
-from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2, upgrades_pb2, upgrades_pb2_grpc
+from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, npcs_pb2, resources_pb2, upgrades_pb2, upgrades_pb2_grpc
 from tests import toys
 from tests.server import conftest
 from tests.server.client import Client, Stream, adapt_requests, array, cast, clip, group, observations, part, tick
@@ -211,6 +211,13 @@ def test_who_would_be_worse_stays_with_a_reason_and_rolling_back_takes_everybody
         each.support_nll for each in upgrading.revisions(taught) if each.archetype_revision == old and each.examples
     )
     assert after == pytest.approx(before, abs=1e-5)
+    retired = archetypes_pb2.RetireArchetypeRequest(name="archetypes/guard", revision=worse)
+    client.archetypes.RetireArchetype(retired)
+    assert [each.active for each in get(client).revisions] == [True, False]
+    again = f"{untaught}/revisions/2"  # which the other revision made: it is loaded for that
+    assert client.npcs.RollbackNpc(npcs_pb2.RollbackNpcRequest(name=untaught, revision=again)).revision == again
+    assert list(client.act_once("guard", [untaught, taught], observations(2)).revisions) == [2, 4]
+    assert [each.active for each in get(client).revisions] == [True, True]
     listed = upgrading.stub.ListUpgrades(upgrades_pb2.ListUpgradesRequest(parent="archetypes/guard", page_size=2))
     assert [each.name for each in listed.upgrades] == [back.name, moved.name]
 
