@@ -22,6 +22,7 @@ internal static class ServerCheck
         Expect(client.ListNpcs().Count(npc => npc.Name == "npcs/bob"), 1);
 
         ActMasked(client, bob, archetype.Spec);
+        Carry(client, bob);
         ExpectError(() => client.DeleteNpc(bob.Name, "stale"), StatusCode.Aborted, "ETAG_MISMATCH");
         client.DeleteNpc(bob.Name, client.GetNpc(bob.Name).Etag);
         ExpectError(() => client.GetNpc(bob.Name), StatusCode.NotFound, "NPC_NOT_FOUND");
@@ -42,6 +43,25 @@ internal static class ServerCheck
         Expect(Tensors.ToLongs(answer.DiscreteActions).SequenceEqual(spec.Action.BranchSizes.Select(n => n - 1L)), true);
         Expect(Tensors.ToFloats(answer.ContinuousActions).Length, spec.Action.ContinuousSize);
         Expect(answer.Revisions.Single(), 1UL);
+    }
+
+    /// <summary>Renamed, cloned, fetched as a file and taken back from it, rolled back to what acts already.</summary>
+    private static void Carry(NpcmetaClient client, Npc npc)
+    {
+        Npc renamed = client.RenameNpc(npc.Name, "Bob \u00c4");
+        Expect(renamed.DisplayName + " " + renamed.Seed, "Bob \u00c4 " + npc.Seed);
+        ExpectError(() => client.RenameNpc(npc.Name, "Eve", npc.Etag), StatusCode.Aborted, "ETAG_MISMATCH");
+        Npc copy = client.CloneNpc(new CloneNpcRequest { Source = npc.Name, NpcId = "rob" });
+        Expect(copy.DisplayName + " " + copy.Seed, "Bob \u00c4 " + npc.Seed);
+        using (var file = new System.IO.MemoryStream())
+        {
+            client.FetchAsset(copy.Name + "/assets/npc", file);
+            Npc taken = client.ImportNpc(new ImportNpcRequest { NpcId = "bert", File = file.ToArray() });
+            Expect(taken.Name + " " + taken.DisplayName, "npcs/bert Bob \u00c4");
+        }
+        string only = client.ListRevisions(copy.Name).Single().Name;
+        Expect(client.RollbackNpc(copy.Name, only).Revision, only);
+        ExpectError(() => client.RollbackNpc(copy.Name, copy.Name + "/revisions/2"), StatusCode.NotFound, "REVISION_NOT_FOUND");
     }
 
     private static void Expect<T>(T found, T expected)

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trustme
 
 from npcmeta.archetype import Archetype
 from npcmeta_server.access import tokens
+from npcmeta_server.access.tls import TlsFiles
 from npcmeta_server.cli import main
 from npcmeta_server.demo.host import Address
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2
 from npcmeta_server.serving import Settings
 from tests.server.client import Client, clip
 from tests.server.in_thread import served
+from tests.server.test_safety import write_certificate
 
 Run = Callable[..., str]
 
@@ -111,6 +114,20 @@ def test_nobody_there_is_said_plainly(capsys: pytest.CaptureFixture[str]) -> Non
     assert f"error: http://127.0.0.1:{port}: " in capsys.readouterr().err
     assert main(["npc", "list", "--server", "127.0.0.1:8080"]) == 1
     assert "expected http://HOST:PORT" in capsys.readouterr().err
+
+
+def test_a_server_whose_certificate_nobody_else_knows_is_reached_with_its_authority(
+    archetype_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authority, store = trustme.CA(), f"sqlite:///{tmp_path / 'npcs.db'}"
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    files = TlsFiles(tmp_path / "server.pem", tmp_path / "server.key", None)
+    write_certificate(authority, files)
+    with served(Settings(archetype_folder, store, "127.0.0.1", 0, 0, tls=files)) as address:
+        where = ["--server", address.http.replace("127.0.0.1", "localhost")]
+        assert main(["npc", "list", *where]) == 1
+        assert "ertificate" in capsys.readouterr().err
+        assert main(["npc", "create", "guard", *where, "--ca", str(tmp_path / "ca.pem")]) == 0
 
 
 def test_a_token_is_taken_from_the_environment_or_a_file(

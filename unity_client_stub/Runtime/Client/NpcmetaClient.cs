@@ -75,6 +75,51 @@ namespace Npcmeta
             return all;
         }
 
+        /// <summary>Makes an NPC that begins as another one is; with a request id the call can be made again.</summary>
+        public Npc CloneNpc(CloneNpcRequest request, CancellationToken cancellation = default(CancellationToken))
+        {
+            return Channel.Unary<Npc>(NpcServicePaths.CloneNpc, request, cancellation);
+        }
+
+        /// <summary>Makes an NPC of a file, as FetchAsset gives it for "npcs/{npc}/assets/npc".</summary>
+        public Npc ImportNpc(ImportNpcRequest request, CancellationToken cancellation = default(CancellationToken))
+        {
+            return Channel.Unary<Npc>(NpcServicePaths.ImportNpc, request, cancellation);
+        }
+
+        /// <summary>Changes what people call an NPC; with an etag, only if the NPC is still as it was then.</summary>
+        public Npc RenameNpc(
+            string name, string displayName, string etag = "", CancellationToken cancellation = default(CancellationToken))
+        {
+            var request = new UpdateNpcRequest { Npc = new Npc { Name = name, DisplayName = displayName }, Etag = etag };
+            request.UpdateMask = new FieldMask();
+            request.UpdateMask.Paths.Add("display_name");
+            return Channel.Unary<Npc>(NpcServicePaths.UpdateNpc, request, cancellation);
+        }
+
+        /// <summary>An NPC's revisions, newest first.</summary>
+        public List<Revision> ListRevisions(string npc, CancellationToken cancellation = default(CancellationToken))
+        {
+            var all = new List<Revision>();
+            AllPages(token =>
+            {
+                var request = new ListRevisionsRequest { Parent = npc, PageToken = token };
+                string path = NpcServicePaths.ListRevisions;
+                ListRevisionsResponse page = Channel.Unary<ListRevisionsResponse>(path, request, cancellation);
+                all.AddRange(page.Revisions);
+                return page.NextPageToken;
+            });
+            return all;
+        }
+
+        /// <summary>Lets a kept revision of an NPC act again, "npcs/{npc}/revisions/{number}".</summary>
+        public Npc RollbackNpc(
+            string name, string revision, string etag = "", CancellationToken cancellation = default(CancellationToken))
+        {
+            var request = new RollbackNpcRequest { Name = name, Revision = revision, Etag = etag };
+            return Channel.Unary<Npc>(NpcServicePaths.RollbackNpc, request, cancellation);
+        }
+
         /// <summary>Deletes an NPC; with an etag, only if the NPC is still as it was then.</summary>
         public void DeleteNpc(string name, string etag = "", CancellationToken cancellation = default(CancellationToken))
         {
