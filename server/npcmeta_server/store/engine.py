@@ -49,7 +49,7 @@ def failure(error: SQLAlchemyError) -> ServiceError:
     cause = _cause(error)
     if isinstance(error, DataError):
         return ServiceError("INVALID_ARGUMENT", f"a value does not fit the store: {cause}; nothing was changed")
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
+    if _is_broken(error):
         return ServiceError(
             "STORE_UNAVAILABLE",
             f"the connection to the store broke: {cause}; try again, with the same request_id, so that what was "
@@ -57,6 +57,15 @@ def failure(error: SQLAlchemyError) -> ServiceError:
         )
     advice = DAMAGED if _is_damage(cause) else "try again later"
     return ServiceError("STORE_UNAVAILABLE", f"the store failed: {cause}; nothing was changed, {advice}")
+
+
+def nobody_knows(failed: ServiceError) -> bool:
+    """Whether the connection broke, so that a transaction may have been written nevertheless."""
+    return _is_broken(failed.__cause__)
+
+
+def _is_broken(error: BaseException | None) -> bool:
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def _is_damage(cause: str) -> bool:

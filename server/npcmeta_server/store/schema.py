@@ -26,6 +26,8 @@ metadata = MetaData()
 
 Id = String(63).with_variant(String(63, collation="C"), "postgresql")
 """Ids come in the same order whatever language a database speaks."""
+Text = String(120).with_variant(String(120, collation="C"), "postgresql")
+"""Its lower case is that of a to z, as with SQLite."""
 Number = Integer().with_variant(BigInteger(), "postgresql")
 
 schema = Table("schema", metadata, Column("version", Integer, primary_key=True))
@@ -35,7 +37,7 @@ npcs = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("archetype", String(63), nullable=False),
-    Column("display_name", String(120), nullable=False),
+    Column("display_name", Text, nullable=False),
     Column("seed", String(20), nullable=False),  # text: an unsigned 64-bit number fits no SQL integer
     Column("revision", Number, nullable=False),
     Column("examples", Integer, nullable=False),

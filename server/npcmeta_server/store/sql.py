@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.limits import MAX_NPCS
 from npcmeta_server.store import copies, demonstrations, npcs, revisions, schema
-from npcmeta_server.store.engine import failure, lost_race, open_database, refusal
+from npcmeta_server.store.engine import failure, lost_race, nobody_knows, open_database, refusal
 from npcmeta_server.store.rows import (
     ONCE,
     CommitRequest,
@@ -174,7 +174,7 @@ class Store:
                 return [self._run(revisions.commit_new, *commits[0])]
             return self._run(revisions.commit_each, commits)
         except ServiceError as error:
-            if self.shared or len(commits) == 1:  # where a connection broke, nobody knows what was written
+            if len(commits) == 1 or nobody_knows(error):
                 return [error] * len(commits)
         return [end for each in commits for end in self.commit_all([each])]
 

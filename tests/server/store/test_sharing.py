@@ -7,6 +7,7 @@ from functools import partial
 
 import psycopg
 import pytest
+from sqlalchemy import event
 
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.store import RequestKey, Store, StoreError, postgres
@@ -15,6 +16,10 @@ from tests.server.store.rows import ANY, STATE, commit_of, npc_row, reason_of
 
 pytestmark = pytest.mark.postgres
 ROUNDS = 20
+KILL = (
+    "select pg_terminate_backend(pid) from pg_stat_activity "
+    "where pid <> pg_backend_pid() and backend_type = 'client backend'"
+)
 
 
 @pytest.fixture
@@ -139,3 +144,38 @@ def test_rows_that_somebody_holds_are_an_error_after_a_while_and_work_when_let_g
             assert reason_of(caught) == "STORE_UNAVAILABLE"
             assert store.npc("bob").revision == 1
         assert store.commit(wanted, ANY).revision.number == 2
+
+
+def test_of_commits_that_wait_together_only_those_fail_whose_rows_somebody_holds(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "SILENT_SECONDS", 1)
+    url = cluster.new_database()
+    with contextlib.closing(Store(url)) as store:
+        for name in ("amy", "bob", "cid"):
+            store.create_npc(npc_row(name), "abc", STATE, ANY)
+        commits = [(commit_of(store, name), ANY) for name in ("amy", "bob", "cid")]
+        commits.append((commits[0][0], RequestKey("Adapt:\0", "1")))
+        with psycopg.connect(url.replace("+psycopg", "")) as other:
+            other.execute("select * from npcs where id = 'bob' for update")
+            amy, bob, cid, zero = store.commit_all(commits)
+        assert isinstance(amy, tuple)
+        assert isinstance(bob, ServiceError)
+        assert isinstance(cid, tuple)
+        assert isinstance(zero, ServiceError)
+        assert (bob.reason, zero.reason) == ("STORE_UNAVAILABLE", "INVALID_ARGUMENT")
+        assert [store.npc(name).revision for name in ("amy", "bob", "cid")] == [2, 1, 2]
+
+
+def test_where_the_connection_broke_all_that_waited_are_told_to_try_again(cluster: Cluster) -> None:
+    url = cluster.new_database()
+    with contextlib.closing(Store(url)) as store:
+        for name in ("amy", "bob"):
+            store.create_npc(npc_row(name), "abc", STATE, ANY)
+        commits = [(commit_of(store, name), ANY) for name in ("amy", "bob")]
+        event.listen(store._engine, "savepoint", lambda *_: cluster.execute(KILL))
+        ends = store.commit_all(commits)
+        for end in ends:
+            assert isinstance(end, ServiceError)
+            assert "the connection to the store broke" in end.message
+        assert [store.npc(name).revision for name in ("amy", "bob")] == [1, 1]

@@ -200,3 +200,11 @@ def test_thousands_of_clips_behind_one_revision_are_found_in_order(store: Store)
     clips = tuple((b"%d" % i, 1) for i in range(3_000))
     store.commit(commit_of(store, "bob", clips=clips, from_scratch=True), ANY)
     assert store.support("bob") == [data for data, _ in clips]
+
+
+def test_texts_are_found_alike_in_every_database(store: Store) -> None:
+    for name, shown in (("amy", "100% Bob"), ("cid", "Bob_2"), ("dan", "ÄRGER"), ("eve", "bOB")):
+        store.create_npc(npc_row(name)._replace(display_name=shown), "abc", STATE, ANY)
+    wanted = {"bob": ["amy", "bob", "cid", "eve"], "B_": ["cid"], "o_": [], "0%": ["amy"], "Ä": ["dan"], "ä": []}
+    for text, found in wanted.items():
+        assert [row.id for row in store.npcs(NpcFilter(text=text), "", 9)[0]] == found, text

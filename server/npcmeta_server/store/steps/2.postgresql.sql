@@ -20,6 +20,7 @@ ALTER TABLE requests DROP CONSTRAINT requests_pkey;
 ALTER TABLE requests ADD COLUMN key SERIAL PRIMARY KEY, ADD UNIQUE (id);
 ALTER TABLE requests ADD COLUMN create_time FLOAT NOT NULL DEFAULT extract(epoch FROM now());
 ALTER TABLE requests ALTER COLUMN create_time DROP DEFAULT;
+ALTER TABLE npcs ALTER COLUMN display_name TYPE VARCHAR(120) COLLATE "C";
 DROP INDEX ix_npcs_archetype;
 CREATE INDEX ix_npcs_archetype_id ON npcs (archetype, id);
 CREATE INDEX ix_demonstrations_blob ON demonstrations (blob);
