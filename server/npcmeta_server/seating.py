@@ -57,7 +57,7 @@ def seat(
 ) -> list[Acting | ServiceError]:
     """Acquires NPCs, on the acting thread: first those that are resident, so that nobody read makes them give way."""
     read = read | {npc: _renewed(bank, npc, found) for npc, found in read.items() if npc in bank}
-    rows = [bank.acquire(npc) for npc in npcs]
+    rows = [None if isinstance(read.get(npc), ServiceError) else bank.acquire(npc) for npc in npcs]
     return [_acting(bank, npc, row, read.get(npc)) for npc, row in zip(npcs, rows, strict=True)]
 
 
@@ -72,6 +72,8 @@ def _renewed(bank: StateBank, npc: str, found: Resident | ServiceError | None) -
         else:
             bank.renew(npc, revision.number, found.state, revision.archetype_revision, revision.create_time)
             return found
+    if isinstance(found, ServiceError) and found.reason == "REVISION_UNAVAILABLE":
+        return found  # whoever has it in a cast goes on with what was loaded, until its new revision is
     bank.remove(npc)
     return found
 

@@ -2,15 +2,18 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
-from npcmeta.archetype import begin_npc
+from npcmeta.archetype import begin_npc, npc_to_bytes
+from npcmeta_server import catalog
 from npcmeta_server.catalog import Catalog
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.roster import Roster
 from npcmeta_server.store import Store
+from tests.server.conftest import save
 from tests.server.store.postgres import Cluster
 from tests.server.test_roster import ANY, acquired, create, offered, revisions, wanted
 
@@ -81,3 +84,30 @@ async def test_who_was_deleted_and_made_anew_elsewhere_acts_as_what_it_is_now(
     state = begin_npc(offered.hosted["guard"].archetype, "bob").state
     await first.commit(await wanted(store, storage, offered, "bob"), ANY, state)
     assert await revisions(second, *await acquired(second, "bob"), old) == [2, 0]
+
+
+async def test_who_was_moved_elsewhere_acts_with_an_archetype_revision_that_is_loaded_for_it(
+    houses: tuple[House, House], offered: Catalog, tmp_path: Path
+) -> None:
+    (first, *kept), (second, *_) = houses
+    save("guard", tmp_path, seed=5)
+    newer = catalog.host(tmp_path / "guard.safetensors")
+    _, bob = await acquired(second, "amy", "bob")
+    await first.host(newer)
+    moved = begin_npc(newer.archetype, "bob", seed=3)
+    commit = (await wanted(*kept, offered, "bob"))._replace(
+        archetype_revision=newer.archetype.revision, state=npc_to_bytes(moved)
+    )
+    await first.commit(commit, ANY, moved.state)
+    asked: list[str] = []
+
+    async def fetch(archetype: str, revision: str) -> None:
+        asked.append(revision)
+        assert await revisions(second, bob) == [1]  # nobody waits for what is being loaded
+        await second.host(newer)
+
+    second.fetch = fetch
+    assert await revisions(second, *await acquired(second, "amy", "bob")) == [1, 2]
+    assert await revisions(second, bob) == [2]
+    await second.know("bob")
+    assert asked == [newer.archetype.revision]
