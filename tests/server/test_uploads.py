@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from npcmeta.archetype import Archetype, save_archetype
 from npcmeta_server.demo import host
 from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, npcs_pb2, resources_pb2
+from npcmeta_server.gen.open_inference import inference_pb2
 from npcmeta_server.limits import MAX_ARCHETYPE_BYTES
 from tests.server import conftest
 from tests.server.client import Client, Stream, array, cast, group, observations, part, refusal, tick
@@ -198,3 +199,31 @@ def test_an_upload_by_plain_http(server: host.Address, new: tuple[Archetype, byt
     )
     assert answer.status_code == 200
     assert resources_pb2.Archetype.FromString(answer.content).revision == new[0].revision
+
+
+def test_a_retry_changes_nothing_and_an_id_stands_for_one_file(
+    client: Client, new: tuple[Archetype, bytes], old: tuple[Archetype, Path]
+) -> None:
+    first = (old[1] / "guard.safetensors").read_bytes()
+    assert client.archetypes.UploadArchetype(chunks(new[1], current=True, request_id="x")).revision == new[0].revision
+    assert client.archetypes.UploadArchetype(chunks(first, current=True)).revision == old[0].revision
+    assert client.archetypes.UploadArchetype(chunks(new[1], current=True, request_id="x")).revision == old[0].revision
+    assert refused(lambda: client.archetypes.UploadArchetype(chunks(first, request_id="x")))[0] == "REQUEST_ID_REUSED"
+
+
+def test_clients_that_name_a_version_go_on_beside_a_new_current_one(
+    client: Client, server: host.Address, new: tuple[Archetype, bytes], old: tuple[Archetype, Path]
+) -> None:
+    npc = client.create("guard")
+    client.archetypes.UploadArchetype(chunks(new[1], current=True))
+    with grpc.insecure_channel(server.grpc) as channel:
+        infer = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelMetadata",
+            inference_pb2.ModelMetadataRequest.SerializeToString,
+            inference_pb2.ModelMetadataResponse.FromString,
+        )
+        for revision in (old[0].revision, new[0].revision):
+            described = infer(inference_pb2.ModelMetadataRequest(name="guard", version=revision))
+            assert described.versions[0] == new[0].revision
+            assert set(described.versions) == {old[0].revision, new[0].revision}
+    assert list(client.act_once("guard", [npc], observations(1)).revisions) == [1]

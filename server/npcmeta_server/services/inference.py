@@ -63,7 +63,7 @@ class Inference:
         tensor = inference_pb2.ModelMetadataResponse.TensorMetadata
         return inference_pb2.ModelMetadataResponse(
             name=hosted.archetype.name,
-            versions=[hosted.archetype.revision],
+            versions=[each.archetype.revision for each in self._roster.repertoire.revisions(hosted.archetype.name)],
             platform=PLATFORM,
             inputs=[tensor(name=n, datatype=kind, shape=shape) for n, kind, shape in _inputs(hosted)],
             outputs=[tensor(name=n, datatype=kind, shape=shape) for n, kind, shape in _outputs(hosted)],
@@ -103,13 +103,16 @@ class Inference:
 
     def _hosted(self, model: str, version: str) -> Hosted:
         hosted = self._roster.hosted(names.checked_id(model, "model_name"))
-        if version not in ("", hosted.archetype.revision):
+        if not version:
+            return hosted
+        # A client that names the version of yesterday is answered while NPCs move: each decides with its own anyhow.
+        if (named := self._roster.repertoire.revision(model, version)) is None:
             raise ServiceError(
                 "REVISION_UNAVAILABLE",
                 f'model_version is "{version[:64]}", loaded is {hosted.archetype.revision}; leave it empty for that',
                 archetype=hosted.archetype.name,
             )
-        return hosted
+        return named
 
 
 def _act_request(hosted: Hosted, request: inference_pb2.ModelInferRequest) -> act_pb2.ActOnceRequest:

@@ -12,7 +12,7 @@ from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2
-from npcmeta_server.limits import MAX_ARCHETYPE_BYTES, MAX_UPLOADS
+from npcmeta_server.limits import MAX_ARCHETYPE_BYTES, MAX_UPLOADS, UPLOAD_SECONDS
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.roster import Roster
 from npcmeta_server.services.npcs import checked_request_id
@@ -34,18 +34,17 @@ class Uploads:
 
     async def take(self, requests: AsyncIterator[archetypes_pb2.UploadArchetypeRequest]) -> str:
         """Takes a file in chunks, and lets it act; returns the archetype's name."""
+        first = await anext(requests, None)
+        if first is None or first.WhichOneof("request") != "setup":
+            raise ServiceError("INVALID_STREAM", "the first UploadArchetypeRequest has to be a setup")
         with self._one_of_few():
-            first = await anext(requests, None)
-            if first is None or first.WhichOneof("request") != "setup":
-                raise ServiceError("INVALID_STREAM", "the first UploadArchetypeRequest has to be a setup")
-            chunks, size = [], 0
-            async for request in requests:
-                if request.WhichOneof("request") != "chunk":
-                    raise ServiceError("INVALID_STREAM", "expected chunks of the file behind setup")
-                chunks.append(request.chunk)
-                size += len(request.chunk)
-                _check_size(size)
-            return await self._add(first.setup, b"".join(chunks))
+            try:
+                async with asyncio.timeout(UPLOAD_SECONDS):
+                    data = await _received(requests)
+            except TimeoutError as error:
+                message = f"the file did not come within {UPLOAD_SECONDS} s; send it faster"
+                raise ServiceError("INVALID_STREAM", message) from error
+            return await self._add(first.setup, data)
 
     async def take_once(self, request: archetypes_pb2.UploadArchetypeOnceRequest) -> str:
         """The same of a file that comes at once."""
@@ -87,13 +86,14 @@ class Uploads:
         name, revision = hosted.archetype.name, hosted.archetype.revision
         async with self.changing:
             self._check_spec(hosted)
-            await self._storage.run(
+            if not await self._storage.run(
                 self._store.do, archetypes.keep, name, revision, hosted.data, current=current, request=key
-            )
+            ):
+                return
             try:
                 await self._host(hosted)
             except ServiceError:
-                await self._storage.run(self._store.do, archetypes.forget, name, revision)
+                await self._storage.run(self._store.do, archetypes.forget, name, revision, key)
                 raise
             if current:
                 self._roster.repertoire.make_current(name, revision)
@@ -131,6 +131,18 @@ class Uploads:
             yield
         finally:
             self._under_way -= 1
+
+
+async def _received(requests: AsyncIterator[archetypes_pb2.UploadArchetypeRequest]) -> bytes:
+    """The chunks behind a setup, together."""
+    chunks, size = [], 0
+    async for request in requests:
+        if request.WhichOneof("request") != "chunk":
+            raise ServiceError("INVALID_STREAM", "expected chunks of the file behind setup")
+        chunks.append(request.chunk)
+        size += len(request.chunk)
+        _check_size(size)
+    return b"".join(chunks)
 
 
 def no_revision(name: str, revision: str) -> ServiceError:

@@ -74,10 +74,13 @@ def keep(
     current: bool,
     from_folder: bool = False,
     request: RequestKey,
-) -> None:
-    """Keeps a revision; gives it to new NPCs if it is to be the current one, or if there is none."""
+) -> bool:
+    """Keeps a revision; gives it to new NPCs if it is to be the current one, or if there is none.
+
+    Returns whether it did, and not the first try of this request.
+    """
     if repeated(connection, request) is not None:
-        return
+        return False
     if data(connection, revision) is None:
         values = {"revision": revision, "name": name, "create_time": time.time(), "data": content}
         connection.execute(insert(archetype_revisions).values(**values))
@@ -89,6 +92,7 @@ def keep(
     if from_folder:
         connection.execute(update(archetypes).where(archetypes.c.name == name).values(in_folder=revision))
     remember(connection, request, {"revision": revision})
+    return True
 
 
 def make_current(connection: Connection, name: str, revision: str) -> None:
@@ -103,8 +107,9 @@ def retire(connection: Connection, name: str, request: RequestKey) -> None:
     remember(connection, request, {})
 
 
-def forget(connection: Connection, name: str, revision: str) -> None:
+def forget(connection: Connection, name: str, revision: str, request: RequestKey) -> None:
     """Takes back a revision that could not be made to act, and that nobody has used."""
+    connection.execute(schema.requests.delete().where(schema.requests.c.id == request.id))
     connection.execute(archetype_revisions.delete().where(archetype_revisions.c.revision == revision))
     alone = (archetypes.c.name == name) & (archetypes.c.current == revision)
     connection.execute(archetypes.delete().where(alone))
