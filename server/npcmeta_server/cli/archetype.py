@@ -15,7 +15,7 @@ from rich.table import Table
 
 from npcmeta import header
 from npcmeta_server.cli import upgrade_report
-from npcmeta_server.cli.calling import Connection, Services
+from npcmeta_server.cli.calling import Connection, Services, when
 from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, resources_pb2, upgrades_pb2
 
 Reached = tyro.conf.OmitArgPrefixes[Connection]
@@ -41,7 +41,7 @@ def list_archetypes(connection: Reached, json: bool = False) -> None:
     for each in found:
         for number, revision in enumerate(each.revisions):
             how = "current" if revision.current else "active" if revision.active else "kept"
-            since = revision.create_time.ToJsonString() if revision.HasField("create_time") else ""
+            since = when(revision.create_time) if revision.HasField("create_time") else ""
             name = each.name.partition("/")[2] if number == 0 else ""
             table.add_row(name, revision.revision[:12], how, f"{revision.npcs:,}", each.learner, since)
     Console().print(table)

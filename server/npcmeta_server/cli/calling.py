@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from connectrpc.errors import ConnectError
 from connectrpc.interceptor import MetadataInterceptorSync
 from connectrpc.request import RequestContext
+from google.protobuf.timestamp_pb2 import Timestamp
 from pyqwest import SyncClient, SyncHTTPTransport
 
 from npcmeta_server.cli.top import TOKEN_VARIABLE
@@ -79,3 +80,8 @@ class Connection:
         except ConnectError as error:
             hint = f"; put a token into {TOKEN_VARIABLE}" if error.code.value == "unauthenticated" else ""
             raise ValueError(f"{self.server}: {error.message}{hint}") from error
+
+
+def when(time: Timestamp) -> str:
+    """A time as tables show it, to the second."""
+    return time.ToDatetime().strftime("%Y-%m-%d %H:%M:%S")

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from npcmeta.header import checked_name
-from npcmeta_server.cli.calling import Connection, Services
+from npcmeta_server.cli.calling import Connection, Services, when
 from npcmeta_server.gen.npcmeta.v1 import assets_pb2, npcs_pb2, resources_pb2
 
 Reached = tyro.conf.OmitArgPrefixes[Connection]
@@ -60,7 +60,7 @@ def get(name: Name, connection: Reached, json: bool = False) -> None:
     table = Table("revision", "examples", "NLL", "archetype revision", "made", "")
     for each in revisions:
         acts = "acts" if each.name == found.revision else ""
-        made = each.create_time.ToJsonString()
+        made = when(each.create_time)
         row = (f"{each.number}", f"{each.examples:,}", f"{each.support_nll:.4g}", each.archetype_revision[:12], made)
         table.add_row(*row, acts)
     Console().print(table)
@@ -192,7 +192,7 @@ def _show(found: list[resources_pb2.Npc], *, json: bool) -> None:
         return
     table = Table("npc", "archetype", "display name", "examples", "revision", "seed", "changed", "etag")
     for npc in found:
-        number, changed = npc.revision.rpartition("/")[2], npc.update_time.ToJsonString()
+        number, changed = npc.revision.rpartition("/")[2], when(npc.update_time)
         texts = (npc.name, npc.archetype.partition("/")[2], npc.display_name)
         table.add_row(*map(escape, texts), f"{npc.examples:,}", number, str(npc.seed), changed, npc.etag)
     Console().print(table)

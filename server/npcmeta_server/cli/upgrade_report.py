@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from npcmeta_server.cli.calling import Services
+from npcmeta_server.cli.calling import Services, when
 from npcmeta_server.gen.npcmeta.v1 import upgrades_pb2
 
 SHOWN = 20
@@ -29,7 +29,7 @@ def table(found: Sequence[upgrades_pb2.Upgrade]) -> Table:
         state = upgrades_pb2.UpgradeState.Name(each.state).removeprefix("UPGRADE_").lower()
         counts = (f"{count:,}" for count in (each.npcs, each.moved, each.kept, each.failed))
         tolerance = "unchecked" if each.unchecked else f"{each.tolerance:g}"
-        name, begun = each.name.rpartition("/")[2], each.create_time.ToJsonString()
+        name, begun = each.name.rpartition("/")[2], when(each.create_time)
         shown.add_row(name, each.revision[:12], state, *counts, tolerance, begun)
     return shown
 
