@@ -194,7 +194,7 @@ def digest(described: dict[str, Any], tensors: Params) -> str:
     for key in sorted(tensors):
         value = tensors[key].detach().contiguous()
         total.update(f"|{key}|{value.dtype}|{list(value.shape)}|".encode())
-        total.update(value.numpy().tobytes())
+        total.update(value.numpy().reshape(-1).view("uint8").data)
     return total.hexdigest()
 
 

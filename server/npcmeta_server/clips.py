@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,13 +44,40 @@ def read(message: tensor_pb2.Examples, spec: BehaviorSpec, archetype: str) -> Cl
         raise ServiceError("INVALID_TENSOR", "observations have no rows, expected at least one", field="observations")
     check_total(rows)
     mask = message.action_mask if message.HasField("action_mask") else None
-    return Clip(
-        seen,
-        _continuous(message, spec, rows),
-        _discrete(message, spec, rows),
-        _checked_mask(tensors.action_mask(mask, spec, rows), _discrete(message, spec, rows), spec),
-        _weights(message, rows),
+    return _checked(
+        Clip(
+            seen,
+            _continuous(message, spec, rows),
+            _discrete(message, spec, rows),
+            tensors.action_mask(mask, spec, rows),
+            _weights(message, rows),
+        ),
+        spec,
     )
+
+
+def of_arrays(arrays: Mapping[str, np.ndarray], spec: BehaviorSpec) -> Clip:
+    """Checks arrays of the types of a clip, whose numbers are finite, as `read` does; without a copy of them.
+
+    Raises:
+        ServiceError: INVALID_TENSOR or TOO_MANY, naming the row and what was expected.
+    """
+    rows = len(seen) if (seen := arrays.get("observations")) is not None and seen.ndim else 0
+    if not rows:
+        raise _wrong("observations", "are missing, or have no rows", 0)
+    check_total(rows)
+    empty = {
+        field: np.zeros((rows, *array.shape[1:]), array.dtype) for field, array in join([], spec)._asdict().items()
+    }
+    absent = {field: array for field, array in empty.items() if not array.size}
+    absent |= {"action_mask": np.ones((rows, spec.action.mask_size), bool), "weights": np.ones(rows, np.float32)}
+    whole = {**absent, **arrays}
+    for field, array in empty.items():
+        if field not in whole or whole[field].shape != array.shape:
+            found = list(whole[field].shape) if field in whole else "missing"
+            raise _wrong(field, f"are {found}, expected {list(array.shape)}", 0)
+    tensors.check_mask(whole["action_mask"], spec)
+    return _checked(Clip(**whole), spec)
 
 
 def weighted(clip: Clip, weight: float) -> Clip:
@@ -133,12 +160,7 @@ def _continuous(message: tensor_pb2.Examples, spec: BehaviorSpec, rows: int) -> 
     size = spec.action.continuous_size
     if not size and not message.HasField("continuous_actions"):
         return np.zeros((rows, 0), np.float32)
-    values = tensors.read(message.continuous_actions, "continuous_actions", (tensor_pb2.FLOAT32,), (rows, size))
-    outside = np.abs(values) > 1 + 1e-4
-    if outside.any():
-        row = int(np.argwhere(outside)[0][0])
-        raise _wrong("continuous_actions", f"row {row} holds {values[row].tolist()}, expected values in [-1, 1]", row)
-    return values
+    return tensors.read(message.continuous_actions, "continuous_actions", (tensor_pb2.FLOAT32,), (rows, size))
 
 
 def _discrete(message: tensor_pb2.Examples, spec: BehaviorSpec, rows: int) -> np.ndarray:
@@ -146,34 +168,48 @@ def _discrete(message: tensor_pb2.Examples, spec: BehaviorSpec, rows: int) -> np
     if not sizes and not message.HasField("discrete_actions"):
         return np.zeros((rows, 0), np.int64)
     kinds = (tensor_pb2.INT64, tensor_pb2.INT32)
-    values = tensors.read(message.discrete_actions, "discrete_actions", kinds, (rows, len(sizes))).astype(np.int64)
-    outside = (values < 0) | (values >= np.array(sizes))
+    return tensors.read(message.discrete_actions, "discrete_actions", kinds, (rows, len(sizes))).astype(np.int64)
+
+
+def _checked(clip: Clip, spec: BehaviorSpec) -> Clip:
+    """The clip, if its values are those that its fields may have."""
+    outside = np.abs(clip.continuous_actions) > 1 + 1e-4
     if outside.any():
         row = int(np.argwhere(outside)[0][0])
-        raise _wrong("discrete_actions", f"row {row} is {values[row].tolist()}, expected less than {list(sizes)}", row)
-    return values
+        found = clip.continuous_actions[row].tolist()
+        raise _wrong("continuous_actions", f"row {row} holds {found}, expected values in [-1, 1]", row)
+    sizes = spec.action.branch_sizes
+    outside = (clip.discrete_actions < 0) | (clip.discrete_actions >= np.array(sizes, np.int64))
+    if outside.any():
+        row = int(np.argwhere(outside)[0][0])
+        found = clip.discrete_actions[row].tolist()
+        raise _wrong("discrete_actions", f"row {row} is {found}, expected less than {list(sizes)}", row)
+    _check_allowed(clip.action_mask, clip.discrete_actions, spec)
+    _check_weights(clip.weights)
+    return clip
 
 
-def _checked_mask(mask: np.ndarray, discrete: np.ndarray, spec: BehaviorSpec) -> np.ndarray:
+def _check_allowed(mask: np.ndarray, discrete: np.ndarray, spec: BehaviorSpec) -> None:
     offsets = np.cumsum((0, *spec.action.branch_sizes[:-1])) if spec.action.branch_sizes else np.zeros(0, np.int64)
     allowed = np.take_along_axis(mask, discrete + offsets, 1) if discrete.size else np.ones((len(mask), 1), bool)
     if not allowed.all():
         row = int(np.argwhere(~allowed)[0][0])
         raise _wrong("action_mask", f"row {row} forbids the action that was taken, {discrete[row].tolist()}", row)
-    return mask
 
 
 def _weights(message: tensor_pb2.Examples, rows: int) -> np.ndarray:
     if not message.HasField("weights"):
         return np.ones(rows, np.float32)
-    values = tensors.read(message.weights, "weights", (tensor_pb2.FLOAT32,), (rows,))
+    return tensors.read(message.weights, "weights", (tensor_pb2.FLOAT32,), (rows,))
+
+
+def _check_weights(values: np.ndarray) -> None:
     wrong = (values < 0) | (values > MAX_WEIGHT)
     if wrong.any():
         row = int(wrong.argmax())
         raise _wrong("weights", f"row {row} holds {values[row]}, expected 0 to {MAX_WEIGHT:g}", row)
     if not values.any():
         raise _wrong("weights", "are all 0, expected at least one example that counts", 0)
-    return values
 
 
 def _wrong_weight(found: str) -> ServiceError:

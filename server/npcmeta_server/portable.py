@@ -22,11 +22,10 @@ from npcmeta.archetype import (
 )
 from npcmeta.evaluate import support_nll
 from npcmeta.types import BehaviorSpec, Params
-from npcmeta_server import clips, tensors
+from npcmeta_server import clips
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.clips import Clip
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
 from npcmeta_server.limits import MAX_EXAMPLES, MAX_FILE_HEADER
 from npcmeta_server.repertoire import Repertoire
 from npcmeta_server.seating import read_state
@@ -133,9 +132,8 @@ def _acting(npc: Npc, archetype: Archetype) -> Npc:
 
 def _clip(number: int, fields: Params, archetype: Archetype) -> Clip:
     """A demonstration of a file, checked as one that comes over the wire."""
-    written = {name: tensors.write(value.numpy()) for name, value in fields.items() if value.numel()}
     try:
-        return clips.read(tensor_pb2.Examples(**written), archetype.spec, archetype.name)
+        return clips.of_arrays({name: value.numpy() for name, value in fields.items()}, archetype.spec)
     except ServiceError as error:
         if error.reason != "INVALID_TENSOR":
             raise

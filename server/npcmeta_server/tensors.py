@@ -78,6 +78,12 @@ def action_mask(message: tensor_pb2.Tensor | None, spec: BehaviorSpec, rows: int
     if message is None:
         return np.ones((rows, width), bool)
     mask = read(message, "action_mask", (tensor_pb2.BOOL,), (rows, width)) != 0
+    check_mask(mask, spec)
+    return mask
+
+
+def check_mask(mask: np.ndarray, spec: BehaviorSpec) -> None:
+    """Raises INVALID_TENSOR where a branch allows nothing in a row of an action mask [rows, W]."""
     start = 0
     for branch, size in enumerate(spec.action.branch_sizes):
         empty = ~mask[:, start : start + size].any(1)
@@ -85,7 +91,6 @@ def action_mask(message: tensor_pb2.Tensor | None, spec: BehaviorSpec, rows: int
             row = int(empty.argmax())
             raise _wrong("action_mask", f"action_mask allows nothing in branch {branch} of row {row}", row=row)
         start += size
-    return mask
 
 
 def write(values: np.ndarray) -> tensor_pb2.Tensor:

@@ -129,8 +129,11 @@ FORGED = {
     "allows nothing in branch 0": tensor("demonstrations.0.action_mask", torch.zeros_like),
     "weights row 0 holds -1": tensor("demonstrations.0.weights", lambda value: -value),
     "expected 0 to 1e+06": tensor("demonstrations.0.weights", lambda value: value * 1e30),
-    "\"guard\" expects 3": tensor("demonstrations.0.observations", lambda value: torch.cat([value, value], 1)),
-    "observations is missing": tensor("demonstrations.0.observations", lambda value: value[:0]),
+    "are [4, 6], expected [4, 3]": tensor("demonstrations.0.observations", lambda value: value.repeat(1, 2)),
+    "weights are [4, 3], expected [4]": lambda _, t: t.update({"demonstrations.0.weights": torch.ones(4, 3)}),
+    "discrete_actions are missing": lambda _, t: t.pop("demonstrations.0.discrete_actions"),
+    "weights are all 0": tensor("demonstrations.0.weights", torch.zeros_like),
+    "observations are missing, or have no rows": tensor("demonstrations.0.observations", lambda value: value[:0]),
     "holds NaN or infinity": tensor("demonstrations.0.observations", lambda value: value / 0),
     "is torch.float64, expected torch.float32": tensor("demonstrations.0.weights", lambda value: value.double()),
     "expected torch.int64": tensor("demonstrations.0.discrete_actions", lambda value: value.int()),
@@ -156,6 +159,21 @@ def test_what_cannot_be_is_refused_though_its_digest_is_right(message: str, hous
     assert error.reason == "INVALID_FILE"
     assert message in error.message
     assert len(error.message) <= 400
+
+
+@pytest.mark.parametrize("name", ["scout", "painter"])
+def test_what_an_archetype_does_not_have_may_be_absent(name: str, tmp_path: Path) -> None:
+    archetype = save(name, tmp_path)
+    spec = archetype.spec
+    shown = clips.read(clip(spec, 4), spec, name)
+    fields = {key: torch.from_numpy(value.copy()) for key, value in shown._asdict().items() if value.size}
+    for left_out in ((), ("weights",), ("weights", "action_mask")):
+        kept = {key: value for key, value in fields.items() if key not in left_out}
+        npc = begin_npc(archetype, "bob")._replace(demonstrations=(kept,))
+        [found] = portable.read(npc_to_bytes(npc), Repertoire(catalog.load(tmp_path))).clips
+        again = clips.from_bytes(clips.to_bytes(found), spec)
+        for one, other in zip(again, shown, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_a_state_that_cannot_be_played_is_refused(tmp_path: Path) -> None:

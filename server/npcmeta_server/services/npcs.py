@@ -49,10 +49,11 @@ class Npcs:
 
     async def import_npc(self, request: npcs_pb2.ImportNpcRequest) -> resources_pb2.Npc:
         """Makes an NPC of a file, on the thread for files: it may be long, and is anybody's."""
-        key = await self._filing.run(request_key, "ImportNpc", request)
+        file = await self._filing.run(lambda: request.file)  # a copy each time
+        key = await self._filing.run(_file_key, request.npc_id, file, request.request_id)
         if (before := await self._storage.run(self._store.created, key)) is not None:
             return messages.npc(before)
-        read = await self._filing.run(lambda: portable.read(request.file, self._roster.repertoire))
+        read = await self._filing.run(portable.read, file, self._roster.repertoire)
         made = await copying.from_file(read, request.npc_id, self._pool, self._filing)
         stored, _ = await self._storage.run(
             self._store.create_npc, made.row, made.archetype_revision, made.state, key, made.support_nll, made.clips
@@ -152,6 +153,13 @@ def request_key(method: str, request: Any) -> RequestKey:
     rest.ClearField("request_id")
     content = hashlib.sha256(rest.SerializeToString(deterministic=True)).hexdigest()
     return RequestKey(checked_request_id(method, request.request_id), content)
+
+
+def _file_key(npc_id: str, file: bytes, request_id: str) -> RequestKey:
+    """The same for an import, whose file is not written into a message once more."""
+    content = hashlib.sha256(f"{npc_id}|".encode())
+    content.update(file)
+    return RequestKey(checked_request_id("ImportNpc", request_id), content.hexdigest())
 
 
 def checked_request_id(method: str, request_id: str) -> str:
