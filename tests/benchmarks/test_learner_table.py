@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import learner_table
-from benchmarks.learner_table import COMMAND, Budget, find, markdown, measure
+from benchmarks import learner_cells, learner_table
+from benchmarks.learner_cells import Budget, find, measure
+from benchmarks.learner_table import COMMAND, markdown
 from npcmeta import training
 from npcmeta.outer_loop import OuterLoop
 from npcmeta_server.report import generated
@@ -27,7 +28,7 @@ def quiet(what: str, fraction: float) -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint at every step, and few repetitions."""
     monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(learner_table, "REPEATS", 3)
+    monkeypatch.setattr(learner_cells, "REPEATS", 3)
 
 
 def measured(folder: Path, learner: str = "cnp", budget: Budget = BUDGET) -> dict:
