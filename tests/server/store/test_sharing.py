@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.store import RequestKey, Store, StoreError, postgres
+from npcmeta_server.store import DemonstrationRow, RequestKey, Store, StoreError, postgres
 from tests.server.store.postgres import PASSWORD, Cluster
 from tests.server.store.rows import ANY, STATE, commit_of, npc_row, reason_of
 
@@ -179,3 +179,15 @@ def test_where_the_connection_broke_all_that_waited_are_told_to_try_again(cluste
             assert isinstance(end, ServiceError)
             assert "the connection to the store broke" in end.message
         assert [store.npc(name).revision for name in ("amy", "bob")] == [1, 1]
+
+
+def test_data_that_one_gets_while_the_other_deletes_its_last_owner_is_there(pair: tuple[Store, Store]) -> None:
+    first, second = pair
+    for number in range(ROUNDS):
+        data = b"clip %d" % number
+        last = first.add_demonstration("bob", data, 1, ANY)
+        _, kept = at_once(
+            partial(first.delete_demonstration, "bob", last.id), partial(second.add_demonstration, "bob", data, 1, ANY)
+        )
+        assert isinstance(kept, DemonstrationRow)
+        assert first.demonstration_data("bob", kept.id) == data

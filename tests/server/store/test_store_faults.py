@@ -33,7 +33,8 @@ def path(tmp_path: Path) -> Path:
 def raw(store: Store, statement: str) -> object:
     opened: Engine = store._engine
     with opened.begin() as connection:
-        return connection.exec_driver_sql(statement).scalar()
+        found = connection.exec_driver_sql(statement)
+        return found.scalar() if found.returns_rows else None
 
 
 def test_a_commit_on_a_full_disk_leaves_nothing_of_itself_and_works_when_there_is_room(path: Path) -> None:
@@ -52,6 +53,19 @@ def test_a_commit_on_a_full_disk_leaves_nothing_of_itself_and_works_when_there_i
             assert store.committed("bob", key) is None
         raw(store, "pragma max_page_count = 1000000")
         assert store.commit(wanted, key)[0].number == 3
+
+
+def test_a_database_that_became_read_only_can_be_read_and_written_again_later(path: Path) -> None:
+    with contextlib.closing(Store(url_of(path))) as store:
+        wanted = commit_of(store, "bob")
+        raw(store, "pragma query_only = on")
+        for end in (*store.commit_all([(wanted, ANY)] * 3), *store.commit_all([(wanted, ANY)])):
+            assert isinstance(end, ServiceError)
+            assert end.reason == "STORE_UNAVAILABLE"
+            assert "readonly database; nothing was changed" in end.message
+        assert store.state("bob")[1].number == 2
+        raw(store, "pragma query_only = off")
+        assert store.commit(wanted, ANY).revision.number == 3
 
 
 def test_what_is_acknowledged_is_on_the_disk_itself(path: Path) -> None:
