@@ -28,6 +28,8 @@ from tests.server.test_http import frames
 
 LIST = "/npcmeta.v1.ArchetypeService/ListArchetypes"
 DELETE = "/npcmeta.v1.NpcService/DeleteNpc"
+UPGRADE = "/npcmeta.v1.UpgradeService/UpgradeNpcs"
+UPLOAD = "/npcmeta.v1.ArchetypeService/UploadArchetypeOnce"
 PAGE = "https://game.example"
 
 
@@ -149,6 +151,10 @@ def grpc_web_outcome(secured: Secured, path: str, name: str) -> tuple[str, str]:
         (LIST, "stranger", ("UNAUTHENTICATED", "INVALID_TOKEN")),
         (DELETE, "tool", ("PERMISSION_DENIED", "ROLE_NEEDED")),
         (DELETE, "owner", ("INVALID_ARGUMENT", "INVALID_NAME")),
+        (UPGRADE, "tool", ("PERMISSION_DENIED", "ROLE_NEEDED")),
+        (UPGRADE, "owner", ("INVALID_ARGUMENT", "INVALID_NAME")),
+        (UPLOAD, "tool", ("PERMISSION_DENIED", "ROLE_NEEDED")),
+        (UPLOAD, "owner", ("INVALID_ARGUMENT", "INVALID_NAME")),
     ],
 )
 def test_tokens_and_roles_count_the_same_in_every_protocol(
