@@ -26,6 +26,8 @@ RESTING_SECONDS = 1.0
 """After some NPCs as much time is left to others as they took, up to this."""
 TROUBLE_SECONDS = 5.0
 """How long to wait when the store cannot be written."""
+STOPPING_SECONDS = 3.0
+"""How long NPCs that are being moved have when the server stops."""
 
 
 class Upgrader:
@@ -38,6 +40,7 @@ class Upgrader:
         self._store, self._storage, self._pool, self._uploads = store, storage, pool, uploads
         self._mover = Mover(roster, store, storage, pool)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     async def resume(self) -> None:
         """Goes on with what was under way when the server stopped."""
@@ -51,8 +54,11 @@ class Upgrader:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Stops after the commits under way; the next start goes on."""
+        """Stops behind the NPCs that are being moved; the next start goes on."""
+        self._stopping = True
         tasks = list(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOPPING_SECONDS)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -81,7 +87,7 @@ class Upgrader:
     async def _go_on(self, row: UpgradeRow) -> None:
         target = await self._uploads.load(row.archetype, row.revision)
         current: UpgradeRow | None = row
-        while current is not None:
+        while current is not None and not self._stopping:
             npcs = await self._storage.run(self._store.do, upgrades.members, current, AT_A_TIME)
             if not npcs:
                 await self._storage.run(self._store.do, upgrades.end, row.archetype, row.id, DONE)
