@@ -111,3 +111,21 @@ async def test_who_was_moved_elsewhere_acts_with_an_archetype_revision_that_is_l
     assert await revisions(second, bob) == [2]
     await second.know("bob")
     assert asked == [newer.archetype.revision]
+
+
+async def test_while_the_database_is_away_those_in_memory_are_cast_and_act(
+    houses: tuple[House, House], offered: Catalog, cluster: Cluster
+) -> None:
+    (first, store, storage), (second, *_) = houses
+    await acquired(second, "bob")
+    cluster.stop()
+    try:
+        assert await revisions(second, *await acquired(second, "bob")) == [1]
+        with pytest.raises(ServiceError, match="try again") as caught:
+            await second.acquire("guard", ["bob", "amy"])
+        assert caught.value.reason == "STORE_UNAVAILABLE"
+    finally:
+        cluster.start()
+    state = begin_npc(offered.hosted["guard"].archetype, "bob").state
+    await first.commit(await wanted(store, storage, offered, "bob"), ANY, state)
+    assert await revisions(second, *await acquired(second, "bob", "amy")) == [2, 1]
