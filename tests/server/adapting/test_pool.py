@@ -236,18 +236,3 @@ def test_one_bad_job_of_a_batch_fails_alone(scout: tuple[Archetype, bytes], capl
     told = {number: answers[-1] for number, answers in listener.answers.items()}
     assert [type(told[number]) for number in range(3)] == [Adapted, Failed, Adapted]
     assert told[0].data == run(scout[0], [batch[0]])[0][-1].data  # type: ignore[union-attr]
-
-
-async def test_a_revision_that_is_loaded_later_is_there_for_jobs_and_for_processes_to_come(
-    pool: AdaptationPool, scout: tuple[Archetype, bytes]
-) -> None:
-    pool.load("later", scout[1])
-    expected = await pool.adapt(job())
-    later = job()._replace(archetype="later")
-    assert (await pool.adapt(later)).support_nll == pytest.approx(expected.support_nll, abs=1e-6)
-    kill(pool)
-    await gone(pool)
-    starting = asyncio.create_task(pool.adapt(later))
-    await asyncio.sleep(0)
-    pool.load("meanwhile", scout[1])  # the process that starts has not been given it
-    assert (await pool.adapt(job()._replace(archetype="meanwhile"))).examples == (await starting).examples == 20
