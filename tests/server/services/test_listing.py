@@ -48,7 +48,7 @@ def test_npcs_are_found_by_what_they_are_called_and_how_much_they_know(
     scout = "archetypes/scout"
     assert found(client, archetype=scout, text="bob") == ["list-a", "list-b", "list-bob"]
     assert found(client, text="LIST-B") == ["list-b", "list-bob"]
-    assert found(client, text="Bob")[-1] == "list-e"
+    assert "list-e" in found(client, text="Bob")  # of another archetype; other tests have Bobs, too
     assert found(client, archetype=scout, text="%") == ["list-a"]
     assert found(client, archetype=scout, text="b_2") == ["list-b"]
     assert found(client, archetype=scout, text="ÄR") == ["list-c"]
