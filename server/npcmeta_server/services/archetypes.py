@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 
@@ -19,6 +20,8 @@ from npcmeta_server.services.npcs import request_key
 from npcmeta_server.services.stopping import until
 from npcmeta_server.services.uploads import Uploads
 from npcmeta_server.store import RequestKey, Store, archetypes, requests, upgrades
+
+log = logging.getLogger(__name__)
 
 COUNTED_SECONDS, COUNTED_TIMES = 5.0, 20
 """How long NPCs stay counted, at least, and in times of what it took: seconds for a million, in which commits wait."""
@@ -95,6 +98,7 @@ class Archetypes:
                 await self._roster.retire(name, gone, lambda: self._written(name, revision, key))
             for each in gone:
                 self._pool.unload(each)
+                log.info("archetypes/%s: revision %s was retired", name, each[:12])
 
     def _written(self, name: str, revision: str, key: RequestKey) -> None:
         """Checks, on the store's thread, that no NPC acts with what is to be retired, and writes that it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Iterator
 
 from npcmeta_server import names
@@ -18,6 +19,8 @@ from npcmeta_server.roster import Roster
 from npcmeta_server.services.npcs import checked_request_id
 from npcmeta_server.store import RequestKey, Store, archetypes
 from npcmeta_server.vetting.vetter import Vetter
+
+log = logging.getLogger(__name__)
 
 
 class Uploads:
@@ -97,6 +100,7 @@ class Uploads:
                 raise
             if current:
                 self._roster.repertoire.make_current(name, revision)
+        log.info("archetypes/%s: revision %s was uploaded%s", name, revision[:12], ", as current" if current else "")
 
     async def _host(self, hosted: Hosted) -> None:
         self._pool.load(hosted.archetype.revision, hosted.data)

@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from safetensors.torch import load
 
 from npcmeta.archetype import ArchetypeFileError, archetype_from_bytes
+from npcmeta.header import MAX_HEADER_BYTES
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.limits import MAX_ARCHETYPE_BYTES
@@ -37,6 +38,7 @@ class Vetter:
         Raises:
             ServiceError: INVALID_ARCHETYPE, saying what is wrong with it.
         """
+        _check_frame(data)
         async with self._turn:
             problem, model, state = await asyncio.to_thread(self._in_process, data)
         if problem:
@@ -66,6 +68,17 @@ class Vetter:
             process.kill()
             process.join()
             self._process = None
+
+
+def _check_frame(data: bytes) -> None:
+    """Refuses what needs no process to be seen: the length in front of a safetensors file's header is wrong."""
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > min(len(data) - 8, MAX_HEADER_BYTES):
+        raise ServiceError(
+            "INVALID_ARCHETYPE",
+            f"the file: not a safetensors file, or cut off: {len(data):,} bytes; expected an intact npcmeta.archetype "
+            "file; nothing was kept",
+        )
 
 
 def _asked(connection: Connection, data: bytes) -> Vetted:
