@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,14 +52,26 @@ class Cluster:
         return self._home / "data"
 
     def start(self) -> None:
-        """Lets it run, and waits until it answers."""
+        """Lets it run, and waits until it answers; it ends with this process, whatever ends that."""
         settings = [*HASTE, f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self._home}"]
-        options = " ".join(f"-c {setting}" for setting in settings)
-        self._call("pg_ctl", "start", "--wait", "-D", str(self._data), "-l", str(self._home / "log"), "-o", options)
+        options = [word for setting in settings for word in ("-c", setting)]
+        command = self._command("postgres", "-D", str(self._data), *options)
+        with (self._home / "log").open("ab") as log:
+            self._server = subprocess.Popen(command, stdout=log, stderr=log, cwd="/")
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.execute("select 1")
+                return
+            except psycopg.OperationalError:
+                assert self._server.poll() is None, (self._home / "log").read_text()
+                assert time.monotonic() < deadline
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """Ends it at once, and every connection to it, as a crash would."""
-        self._call("pg_ctl", "stop", "--wait", "-D", str(self._data), "-m", "immediate")
+        self._server.send_signal(signal.SIGQUIT)
+        self._server.wait(60)
 
     def close(self) -> None:
         """Ends it and removes what it kept."""
@@ -83,10 +97,17 @@ class Cluster:
             return cursor.fetchall() if cursor.description else []
 
     def _call(self, program: str, *arguments: str) -> None:
-        command = [str(self._programs / program), *arguments]
-        if os.geteuid() == 0:
-            command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *command]
+        command = self._command(program, *arguments)
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/", timeout=120
         )
         assert done.returncode == 0, done.stdout
+
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        """A program of PostgreSQL's, which must not run as root, and as the child of nobody."""
+        command = [str(self._programs / program), *arguments]
+        if os.geteuid() == 0:
+            command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--pdeathsig=QUIT", *command]
+        elif shutil.which("setpriv"):
+            command = ["setpriv", "--pdeathsig=QUIT", *command]
+        return command

@@ -1,6 +1,7 @@
 """What is no store of ours, or is in use, is refused when it is opened, and stays as it is."""
 
 import contextlib
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -63,6 +64,12 @@ def test_no_url_that_is_refused_shows_a_password(url: str) -> None:
         Store(url)
     assert "secret" not in str(caught.value) or ":" not in url
     assert "secret" not in shown(url) or ":" not in url
+
+
+def test_postgresql_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match=r"needs npcmeta\[postgres\]"):
+        Store("postgresql+psycopg://user:secret@host/db")
 
 
 @pytest.mark.parametrize("statements", FOREIGN)
