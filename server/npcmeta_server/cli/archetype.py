@@ -221,6 +221,8 @@ def _followed(services: Services, begun: upgrades_pb2.Upgrade) -> upgrades_pb2.U
             found = services.upgrades.get_upgrade(upgrades_pb2.GetUpgradeRequest(name=begun.name))
             said = f"moved {found.moved:,}, stay {found.kept:,}, failed {found.failed:,}"
             progress.update(task, completed=found.moved + found.kept + found.failed, description=said)
+            if found.state == upgrades_pb2.UPGRADE_DONE:  # with those who were there already, or are gone
+                progress.update(task, completed=begun.npcs)
             if found.state != upgrades_pb2.UPGRADE_RUNNING:
                 return found
             time.sleep(LOOK_SECONDS)

@@ -67,11 +67,13 @@ def test_from_an_upload_to_an_upgrade_and_back(
         assert "NPCs act with it" in run("retire", "guard", "--revision", old[:8], fails=True)
         [newest] = (json.loads(each) for each in run("status", "guard", "--json").splitlines())
         assert (newest["moved"], newest["kept"], newest["state"]) == ("4", "1", "UPGRADE_DONE")
-        run("upgrade", "guard", "--revision", worse.revision, "--npc", "npc-0", "--unchecked", "--no-wait")
+        run("upgrade", "guard", "--revision", worse.revision, "--npc", "npc-0", "npc-1", "--unchecked", "--no-wait")
         deadline = time.monotonic() + 60
         while "running" in (shown := run("status", "guard")) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert shown.count("done") == 2
+        named, _ = (json.loads(each) for each in run("status", "guard", "--json").splitlines())
+        assert (named["npcs"], named["moved"], named["unchecked"]) == ("2", "1", True)  # the other was moved before
         assert "no upgrade of archetypes/guard is running" in run("cancel", "guard", fails=True)
         run("rollback", "guard")
         time.sleep(5)  # for as long the NPCs of each revision stay counted
