@@ -69,8 +69,8 @@ PEOPLE: Mapping[str, Mapping[str, Any]] = {
     "platipus": _SLOW_TO_MOVE,
     "anil": _SLOW_TO_MOVE,
     "meta_sgd": _SLOW_TO_MOVE,
-    "reptile": {"prior_examples": 100.0, "inner_rate": 0.3, "unadapted_share": 0.3},
-    "cavia": {"dropout": 0.3, "prior_examples": 100.0},
+    "reptile": {"prior_examples": 100.0, "unadapted_share": 0.3},
+    "cavia": {"dropout": 0.3, "prior_examples": 100.0, "inner_rate": 3.0},
 }
 """Suits what few people did for a few minutes each: it is noisy, and a handful of examples says little of a person."""
 
