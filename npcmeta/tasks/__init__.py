@@ -105,7 +105,7 @@ FAMILIES: dict[str, Family] = {
     "character": Family(
         _character,
         False,
-        "bayes",
+        "cavia",
         2,
         {"meta_steps": 3000, "meta_batch": 16, "min_shots": 1, "max_shots": 20, "query_shots": 40}
         | {"optimizer": "muon", "rate": 5e-3},
