@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
 from npcmeta_server.errors import ServiceError
@@ -18,6 +21,7 @@ from npcmeta_server.store.urls import Database, StoreError
 from npcmeta_server.store.versions import is_ours
 
 BUSY_SECONDS = 2.0
+"""How long to try to get a file that another server has."""
 
 
 def open_database(url: str) -> Database:
@@ -26,7 +30,7 @@ def open_database(url: str) -> Database:
         raise StoreError(f'the store is "{url}", which keeps nothing; expected sqlite:///FILE')
     options: dict[str, Any] = {
         "poolclass": StaticPool,
-        "connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS},
+        "connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS / 10},
     }
     engine = create_engine(url, **options)
     event.listen(engine, "connect", _set_up)
@@ -75,11 +79,27 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('begin', '')}")
 
 
+def _take(engine: Engine, url: str) -> None:
+    """Gets the file, which one server may have.
+
+    Of servers that start at once, one gets it: those that wait for each other let go of what they have, and try again.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            with engine.execution_options(begin="EXCLUSIVE").begin() as connection:
+                is_ours(connection, url)
+            return
+        except OperationalError as error:
+            if "locked" not in str(error.orig) or time.monotonic() > deadline:
+                raise
+            engine.dispose()
+            time.sleep(random.uniform(0, BUSY_SECONDS / 10))
+
+
 @contextlib.contextmanager
 def _preparation(engine: Engine, url: str) -> Iterator[Connection]:
-    # Of servers that start at once, one gets the file: they must not all read it and then wait for each other.
-    with engine.execution_options(begin="EXCLUSIVE").begin() as connection:
-        is_ours(connection, url)
+    _take(engine, url)
     # Not before, because it writes to the file; and not within a transaction.
     with contextlib.closing(engine.raw_connection()) as raw:
         [mode] = raw.cursor().execute("PRAGMA journal_mode=WAL").fetchone()
