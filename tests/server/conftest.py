@@ -1,6 +1,7 @@
 """A real server in a process of its own, with three small archetypes."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Generator
 
 from npcmeta.archetype import Archetype, load_archetype, save_archetype
 from npcmeta.types import Normaliser
+from npcmeta_server import logs
 from npcmeta_server.demo import host
 from tests import toys
 from tests.contract.cases import build_case, meta_train
@@ -68,3 +70,15 @@ def client(server: host.Address) -> Iterator[Client]:
 def cluster() -> Iterator[Cluster]:
     with contextlib.closing(Cluster()) as started:
         yield started
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Puts the logging of the test run back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers = []  # those of pytest, which `configure` would close
+    for name in (logs.FORMAT_VARIABLE, logs.LEVEL_VARIABLE):
+        monkeypatch.setenv(name, "")
+    yield
+    root.handlers, root.level = handlers, level

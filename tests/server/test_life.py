@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from npcmeta_server.demo.host import Address
 from tests import toys
 from tests.server.client import Client, Stream, cast, clip, group, observations, part, refusal, tick
 from tests.server.conftest import save
-from tests.soak.victim import children
+from tests.soak.victim import children, serve_command
 
 SHOWN = clip(toys.spec("mixed"), 5)
 
@@ -29,12 +28,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "archetypes").mkdir()
     save("guard", tmp_path / "archetypes")
     return tmp_path
-
-
-def serve_command(folder: Path, port: int, http_port: int) -> list[str]:
-    options = {"archetypes": folder / "archetypes", "store": f"sqlite:///{folder / 'npcs.db'}", "port": port}
-    named = [text for key, value in options.items() for text in (f"--{key}", str(value))]
-    return [sys.executable, "-m", "npcmeta_server.cli", "serve", *named, "--http-port", str(http_port)]
 
 
 @pytest.fixture

@@ -2,24 +2,11 @@
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 
 from npcmeta_server import logs
 from npcmeta_server.access.gate import Gate, current
-
-
-@pytest.fixture
-def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Puts the logging of the test run back as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers = []  # those of pytest, which `configure` would close
-    for name in (logs.FORMAT_VARIABLE, logs.LEVEL_VARIABLE):
-        monkeypatch.setenv(name, "")
-    yield
-    root.handlers, root.level = handlers, level
 
 
 @pytest.mark.usefixtures("configured")

@@ -14,9 +14,3 @@ class Report(NamedTuple):
 
     run: str
     figures: dict[str, float | int | str]
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value below which a share of all lies."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

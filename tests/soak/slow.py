@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import multiprocessing
 import random
+import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from multiprocessing.synchronize import Event
@@ -15,12 +16,13 @@ from urllib.parse import urlsplit
 
 import grpc
 import grpc.aio
+import numpy as np
 
 from npcmeta_server.demo.host import Address
 from npcmeta_server.gen.npcmeta.v1 import act_pb2_grpc, adapt_pb2, adapt_pb2_grpc
 from tests import toys
 from tests.server.client import Client, Stream, cast, clip, group, observations, part, tick
-from tests.soak.report import Report, Tell, percentile
+from tests.soak.report import Report, Tell
 from tests.soak.victim import ARCHETYPE, Victim, resident_mebibytes, victim
 
 NPCS = 100
@@ -42,7 +44,7 @@ def run(folder: Path, clients: int, seed: int, tell: Tell, seconds: float) -> Re
             server.check()
             tell((number + 1) / ROUNDS)
         memory = resident_mebibytes(server.pid)
-    ratio = percentile([one / other for one, other in zip(among, alone, strict=True)], 0.5)
+    ratio = statistics.median(one / other for one, other in zip(among, alone, strict=True))
     figures: dict[str, float | int | str] = {"clients": clients, "p99_ratio": round(ratio, 2)}
     figures["p99_alone_ms"] = ", ".join(f"{1e3 * each:.1f}" for each in alone)
     figures["p99_among_ms"] = ", ".join(f"{1e3 * each:.1f}" for each in among)
@@ -68,7 +70,7 @@ def _p99(server: Victim, npcs: list[str], seconds: float) -> float:
             first = first or result.parts[0].continuous_actions
             assert (result.number, result.parts[0].continuous_actions) == (len(taken) - 1, first)
             time.sleep(max(0.0, FRAME_SECONDS - taken[-1]))
-    return percentile(taken, 0.99)
+    return float(np.quantile(taken, 0.99))
 
 
 @contextlib.contextmanager

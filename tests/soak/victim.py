@@ -18,19 +18,24 @@ from tests.server.conftest import save
 ARCHETYPE = "guard"
 
 
+def serve_command(folder: Path, port: int, http_port: int) -> list[str]:
+    """`npcmeta serve` over the archetypes and the store of a folder."""
+    options = {"archetypes": folder / "archetypes", "store": f"sqlite:///{folder / 'npcs.db'}", "port": port}
+    named = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    return [sys.executable, "-m", "npcmeta_server.cli", "serve", *named, "--http-port", str(http_port)]
+
+
 class Victim:
     """`npcmeta serve` in a process of its own."""
 
-    def __init__(self, folder: Path, *more: str) -> None:
-        """Makes an archetype in `folder`, where the store and the log are, too; `more` are options of the server."""
-        self.folder, self.log, self.store = folder, folder / "log", folder / "npcs.db"
+    def __init__(self, folder: Path) -> None:
+        """Makes an archetype in `folder`, where the store and the log are, too."""
+        self.log = folder / "log"
         (folder / "archetypes").mkdir()
         save(ARCHETYPE, folder / "archetypes")
         ports = host.free_port(), host.free_port()
         self.address = Address(f"127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}")
-        options = ("--archetypes", folder / "archetypes", "--store", f"sqlite:///{self.store}", "--port", ports[0],
-                   "--http-port", ports[1], *more)  # fmt: skip
-        self._command = [sys.executable, "-m", "npcmeta_server.cli", "serve", *map(str, options)]
+        self._command = serve_command(folder, *ports)
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -64,9 +69,9 @@ class Victim:
 
 
 @contextlib.contextmanager
-def victim(folder: Path, *more: str) -> Iterator[Victim]:
+def victim(folder: Path) -> Iterator[Victim]:
     """A server until the end of the block."""
-    made = Victim(folder, *more)
+    made = Victim(folder)
     try:
         yield made
     finally:

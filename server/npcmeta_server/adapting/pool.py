@@ -143,7 +143,7 @@ class AdaptationPool:
             await asyncio.to_thread(process.start, files)
             for revision in self._files.keys() - files:  # came while it started
                 process.load(revision, self._files[revision])
-        except OSError as error:
+        except Exception as error:  # of whatever kind: those who wait have to hear of it
             log.error("no adaptation process could be started: %s", error)
             self._fail(Failed("ADAPTATION_FAILED", "no adaptation process could be started, nothing was changed"))
         finally:

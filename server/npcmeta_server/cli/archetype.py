@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from npcmeta import header
 from npcmeta_server.cli import upgrade_report
-from npcmeta_server.cli.calling import Connection, Services, when
+from npcmeta_server.cli.calling import Name, Reached, Services, full_name, one_of
+from npcmeta_server.cli.telling import line, say, when
 from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, resources_pb2, upgrades_pb2
 
-Reached = tyro.conf.OmitArgPrefixes[Connection]
-Name = Annotated[str, tyro.conf.Positional]
 CHUNK_BYTES = 1 << 20
 LOOK_SECONDS = 0.2
 
@@ -35,7 +33,7 @@ def list_archetypes(connection: Reached, json: bool = False) -> None:
         found = list(_archetypes(services))
     if json:
         for each in found:
-            print(upgrade_report.line(each))
+            print(line(each))
         return
     table = Table("archetype", "revision", "", "NPCs", "learner", "since")
     for each in found:
@@ -61,14 +59,14 @@ def upload(file: Annotated[Path, tyro.conf.Positional], connection: Reached, cur
     name = header.read_metadata(data, "npcmeta.archetype")["name"]
 
     def requests() -> Iterator[archetypes_pb2.UploadArchetypeRequest]:
-        setup = archetypes_pb2.UploadSetup(archetype=_full(name), current=current)
+        setup = archetypes_pb2.UploadSetup(archetype=full_name("archetypes", name), current=current)
         yield archetypes_pb2.UploadArchetypeRequest(setup=setup)
         for start in range(0, len(data), CHUNK_BYTES):
             yield archetypes_pb2.UploadArchetypeRequest(chunk=data[start : start + CHUNK_BYTES])
 
     with connection.services() as services:
         found = services.archetypes.upload_archetype(requests())
-    _say(f"uploaded {found.name}, which has {len(found.revisions)} revisions; current is {found.revision[:12]}")
+    say(f"uploaded {found.name}, which has {len(found.revisions)} revisions; current is {found.revision[:12]}")
 
 
 def retire(name: Name, connection: Reached, revision: str = "") -> None:
@@ -81,9 +79,9 @@ def retire(name: Name, connection: Reached, revision: str = "") -> None:
     """
     with connection.services() as services:
         wanted = _revision(_get(services, name), revision) if revision else ""
-        request = archetypes_pb2.RetireArchetypeRequest(name=_full(name), revision=wanted)
+        request = archetypes_pb2.RetireArchetypeRequest(name=full_name("archetypes", name), revision=wanted)
         services.archetypes.retire_archetype(request)
-    _say(f"retired {f'revision {wanted[:12]} of ' if wanted else ''}{_full(name)}")
+    say(f"retired {f'revision {wanted[:12]} of ' if wanted else ''}{full_name('archetypes', name)}")
 
 
 def upgrade(
@@ -110,14 +108,14 @@ def upgrade(
         found = _get(services, name)
         newest = max(found.revisions, key=lambda each: each.create_time.ToNanoseconds()).revision
         request = upgrades_pb2.UpgradeNpcsRequest(
-            archetype=_full(name),
+            archetype=full_name("archetypes", name),
             revision=_revision(found, revision or newest),
-            npcs=[each if "/" in each else f"npcs/{each}" for each in npc],
+            npcs=[full_name("npcs", each) for each in npc],
             tolerance=tolerance,
             unchecked=unchecked,
         )
         begun = services.upgrades.upgrade_npcs(request)
-        _say(f"{begun.name}: {begun.npcs:,} NPCs to revision {begun.revision[:12]}")
+        say(f"{begun.name}: {begun.npcs:,} NPCs to revision {begun.revision[:12]}")
         if wait:
             upgrade_report.show(services, _followed(services, begun))
 
@@ -145,11 +143,11 @@ def status(name: Name, connection: Reached, json: bool = False) -> None:
         connection: How the server is reached.
     """
     with connection.services() as services:
-        asked = upgrades_pb2.ListUpgradesRequest(parent=_full(name), page_size=20)
+        asked = upgrades_pb2.ListUpgradesRequest(parent=full_name("archetypes", name), page_size=20)
         found = list(services.upgrades.list_upgrades(asked).upgrades)
         if json:
             for each in found:
-                print(upgrade_report.line(each))
+                print(line(each))
             return
         Console().print(upgrade_report.table(found))
         if found:
@@ -164,26 +162,25 @@ def cancel(name: Name, connection: Reached) -> None:
         connection: How the server is reached.
     """
     with connection.services() as services:
-        asked = upgrades_pb2.ListUpgradesRequest(parent=_full(name), page_size=1)
+        asked = upgrades_pb2.ListUpgradesRequest(parent=full_name("archetypes", name), page_size=1)
         newest = services.upgrades.list_upgrades(asked).upgrades
         if not newest or newest[0].state != upgrades_pb2.UPGRADE_RUNNING:
-            raise ValueError(f"no upgrade of {_full(name)} is running")
+            raise ValueError(f"no upgrade of {full_name('archetypes', name)} is running")
         ended = services.upgrades.cancel_upgrade(upgrades_pb2.CancelUpgradeRequest(name=newest[0].name))
-    _say(f"cancelled {ended.name}: {ended.moved:,} of {ended.npcs:,} NPCs were moved")
+    say(f"cancelled {ended.name}: {ended.moved:,} of {ended.npcs:,} NPCs were moved")
 
 
-ACTIONS: dict[str, Callable[..., None]] = {
-    "list": list_archetypes,
-    "upload": upload,
-    "retire": retire,
-    "upgrade": upgrade,
-    "status": status,
-    "cancel": cancel,
-    "rollback": rollback,
-}
-archetype: Any = Union[  # noqa: UP007 - made of the table
-    tuple(Annotated[Any, tyro.conf.subcommand(name, constructor=action)] for name, action in ACTIONS.items())
-]
+archetype: Any = one_of(
+    {
+        "list": list_archetypes,
+        "upload": upload,
+        "retire": retire,
+        "upgrade": upgrade,
+        "status": status,
+        "cancel": cancel,
+        "rollback": rollback,
+    }
+)
 """The command: one of the actions, with its own options."""
 
 
@@ -198,7 +195,7 @@ def _archetypes(services: Services) -> Iterator[resources_pb2.Archetype]:
 
 
 def _get(services: Services, name: str) -> resources_pb2.Archetype:
-    return services.archetypes.get_archetype(archetypes_pb2.GetArchetypeRequest(name=_full(name)))
+    return services.archetypes.get_archetype(archetypes_pb2.GetArchetypeRequest(name=full_name("archetypes", name)))
 
 
 def _revision(found: resources_pb2.Archetype, start: str) -> str:
@@ -226,11 +223,3 @@ def _followed(services: Services, begun: upgrades_pb2.Upgrade) -> upgrades_pb2.U
             if found.state != upgrades_pb2.UPGRADE_RUNNING:
                 return found
             time.sleep(LOOK_SECONDS)
-
-
-def _full(name: str) -> str:
-    return name if "/" in name else f"archetypes/{name}"
-
-
-def _say(text: str) -> None:
-    Console(highlight=False).print(escape(text), soft_wrap=True)

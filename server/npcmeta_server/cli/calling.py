@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Union
 
+import tyro
 from connectrpc.errors import ConnectError
 from connectrpc.interceptor import MetadataInterceptorSync
 from connectrpc.request import RequestContext
-from google.protobuf.timestamp_pb2 import Timestamp
 from pyqwest import SyncClient, SyncHTTPTransport
 
 from npcmeta_server.cli.top import TOKEN_VARIABLE
@@ -82,6 +82,19 @@ class Connection:
             raise ValueError(f"{self.server}: {error.message}{hint}") from error
 
 
-def when(time: Timestamp) -> str:
-    """A time as tables show it, to the second."""
-    return time.ToDatetime().strftime("%Y-%m-%d %H:%M:%S")
+Reached = tyro.conf.OmitArgPrefixes[Connection]
+"""The options that say how, as an argument of an action."""
+Name = Annotated[str, tyro.conf.Positional]
+"""What an action is about."""
+
+
+def full_name(collection: str, name: str) -> str:
+    """The resource name of what was typed with or without its collection."""
+    return name if "/" in name else f"{collection}/{name}"
+
+
+def one_of(actions: Mapping[str, Callable[..., None]]) -> Any:
+    """A command that is one of some actions, with its own options."""
+    return Union[  # noqa: UP007 - of what is known only when it runs
+        tuple(Annotated[Any, tyro.conf.subcommand(name, constructor=action)] for name, action in actions.items())
+    ]

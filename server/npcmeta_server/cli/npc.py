@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Annotated, Any
 
 import tyro
-from google.protobuf.json_format import MessageToJson
-from google.protobuf.message import Message
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from npcmeta.header import checked_name
-from npcmeta_server.cli.calling import Connection, Services, when
+from npcmeta_server.cli.calling import Name, Reached, Services, full_name, one_of
+from npcmeta_server.cli.telling import line, say, when
 from npcmeta_server.gen.npcmeta.v1 import assets_pb2, npcs_pb2, resources_pb2
 
-Reached = tyro.conf.OmitArgPrefixes[Connection]
-Name = Annotated[str, tyro.conf.Positional]
 SHOWN_REVISIONS = 20
 
 
@@ -36,7 +33,7 @@ def list_npcs(
         connection: How the server is reached.
     """
     wanted = npcs_pb2.ListNpcsRequest(text=text, min_examples=min_examples, page_size=1000)
-    wanted.archetype = _full("archetypes", archetype) if archetype else ""
+    wanted.archetype = full_name("archetypes", archetype) if archetype else ""
     with connection.services() as services:
         _show(list(_pages(services, wanted)), json=json)
 
@@ -49,7 +46,7 @@ def get(name: Name, connection: Reached, json: bool = False) -> None:
         json: Write JSON instead of tables.
         connection: How the server is reached.
     """
-    npc = _full("npcs", name)
+    npc = full_name("npcs", name)
     with connection.services() as services:
         found = services.npcs.get_npc(npcs_pb2.GetNpcRequest(name=npc))
         page = npcs_pb2.ListRevisionsRequest(parent=npc, page_size=SHOWN_REVISIONS)
@@ -76,10 +73,10 @@ def create(archetype: Name, connection: Reached, npc_id: str = "", display_name:
         seed: Fixes its random numbers; 0 lets the server choose.
         connection: How the server is reached.
     """
-    npc = resources_pb2.Npc(archetype=_full("archetypes", archetype), display_name=display_name, seed=_seed(seed))
+    npc = resources_pb2.Npc(archetype=full_name("archetypes", archetype), display_name=display_name, seed=_seed(seed))
     with connection.services() as services:
         request = npcs_pb2.CreateNpcRequest(npc_id=npc_id, npc=npc)
-        _say("created", services.npcs.create_npc(request))
+        _say_done("created", services.npcs.create_npc(request))
 
 
 def clone(name: Name, connection: Reached, npc_id: str = "", display_name: str = "", seed: int = 0) -> None:
@@ -94,8 +91,8 @@ def clone(name: Name, connection: Reached, npc_id: str = "", display_name: str =
     """
     npc = resources_pb2.Npc(display_name=display_name, seed=_seed(seed))
     with connection.services() as services:
-        request = npcs_pb2.CloneNpcRequest(source=_full("npcs", name), npc_id=npc_id, npc=npc)
-        _say("cloned", services.npcs.clone_npc(request))
+        request = npcs_pb2.CloneNpcRequest(source=full_name("npcs", name), npc_id=npc_id, npc=npc)
+        _say_done("cloned", services.npcs.clone_npc(request))
 
 
 def delete(name: Name, connection: Reached, etag: str = "") -> None:
@@ -107,8 +104,8 @@ def delete(name: Name, connection: Reached, etag: str = "") -> None:
         connection: How the server is reached.
     """
     with connection.services() as services:
-        services.npcs.delete_npc(npcs_pb2.DeleteNpcRequest(name=_full("npcs", name), etag=etag))
-    Console(highlight=False).print(escape(f"deleted {_full('npcs', name)}"))
+        services.npcs.delete_npc(npcs_pb2.DeleteNpcRequest(name=full_name("npcs", name), etag=etag))
+    say(f"deleted {full_name('npcs', name)}")
 
 
 def rollback(name: Name, revision: Annotated[int, tyro.conf.Positional], connection: Reached, etag: str = "") -> None:
@@ -120,10 +117,10 @@ def rollback(name: Name, revision: Annotated[int, tyro.conf.Positional], connect
         etag: Change it only if this is its etag.
         connection: How the server is reached.
     """
-    npc = _full("npcs", name)
+    npc = full_name("npcs", name)
     with connection.services() as services:
         request = npcs_pb2.RollbackNpcRequest(name=npc, revision=f"{npc}/revisions/{revision}", etag=etag)
-        _say("rolled back", services.npcs.rollback_npc(request))
+        _say_done("rolled back", services.npcs.rollback_npc(request))
 
 
 def export(name: Name, connection: Reached, out: Path | None = None) -> None:
@@ -134,7 +131,7 @@ def export(name: Name, connection: Reached, out: Path | None = None) -> None:
         out: The file; as the server names it, in this folder, if it is left out.
         connection: How the server is reached.
     """
-    request = assets_pb2.FetchAssetRequest(name=f"{_full('npcs', name)}/assets/npc")
+    request = assets_pb2.FetchAssetRequest(name=f"{full_name('npcs', name)}/assets/npc")
     with connection.services() as services:
         first, *rest = services.assets.fetch_asset(request)
     header, data = first.header, b"".join(message.chunk for message in rest)
@@ -143,7 +140,7 @@ def export(name: Name, connection: Reached, out: Path | None = None) -> None:
     path = out or Path(f"{checked_name(name.removeprefix('npcs/'))}.npc.safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    Console(highlight=False).print(escape(f"wrote {path} ({len(data):,} bytes)"), soft_wrap=True)
+    say(f"wrote {path} ({len(data):,} bytes)")
 
 
 def import_npc(file: Annotated[Path, tyro.conf.Positional], connection: Reached, npc_id: str = "") -> None:
@@ -157,22 +154,21 @@ def import_npc(file: Annotated[Path, tyro.conf.Positional], connection: Reached,
     data = file.read_bytes()
     with connection.services() as services:
         request = npcs_pb2.ImportNpcRequest(npc_id=npc_id, file=data)
-        _say("imported", services.npcs.import_npc(request))
+        _say_done("imported", services.npcs.import_npc(request))
 
 
-ACTIONS: dict[str, Callable[..., None]] = {
-    "list": list_npcs,
-    "get": get,
-    "create": create,
-    "clone": clone,
-    "delete": delete,
-    "rollback": rollback,
-    "export": export,
-    "import": import_npc,
-}
-npc: Any = Union[  # noqa: UP007 - made of the table
-    tuple(Annotated[Any, tyro.conf.subcommand(name, constructor=action)] for name, action in ACTIONS.items())
-]
+npc: Any = one_of(
+    {
+        "list": list_npcs,
+        "get": get,
+        "create": create,
+        "clone": clone,
+        "delete": delete,
+        "rollback": rollback,
+        "export": export,
+        "import": import_npc,
+    }
+)
 """The command: one of the actions, with its own options."""
 
 
@@ -188,7 +184,7 @@ def _pages(services: Services, wanted: npcs_pb2.ListNpcsRequest) -> Iterable[res
 def _show(found: list[resources_pb2.Npc], *, json: bool) -> None:
     if json:
         for npc in found:
-            print(_line(npc))
+            print(line(npc))
         return
     table = Table("npc", "archetype", "display name", "examples", "revision", "seed", "changed", "etag")
     for npc in found:
@@ -198,19 +194,10 @@ def _show(found: list[resources_pb2.Npc], *, json: bool) -> None:
     Console().print(table)
 
 
-def _line(message: Message) -> str:
-    return MessageToJson(message, indent=None, always_print_fields_with_no_presence=True)
-
-
-def _say(done: str, npc: resources_pb2.Npc) -> None:
+def _say_done(done: str, npc: resources_pb2.Npc) -> None:
     number = npc.revision.rpartition("/")[2]
     said = f"{done} {npc.name} of {npc.archetype}: revision {number}, {npc.examples:,} examples, seed {npc.seed}"
-    Console(highlight=False).print(escape(said), soft_wrap=True)
-
-
-def _full(collection: str, name: str) -> str:
-    """The resource name of what was typed with or without its collection."""
-    return name if "/" in name else f"{collection}/{name}"
+    say(said)
 
 
 def _seed(seed: int) -> int:

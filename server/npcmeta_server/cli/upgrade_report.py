@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from google.protobuf.json_format import MessageToJson
-from google.protobuf.message import Message
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from npcmeta_server.cli.calling import Services, when
+from npcmeta_server.cli.calling import Services
+from npcmeta_server.cli.telling import when
 from npcmeta_server.gen.npcmeta.v1 import upgrades_pb2
 
 SHOWN = 20
 """NPCs that a table shows one by one."""
-
-
-def line(message: Message) -> str:
-    """A message in one line of JSON."""
-    return MessageToJson(message, indent=None, always_print_fields_with_no_presence=True)
 
 
 def table(found: Sequence[upgrades_pb2.Upgrade]) -> Table:

@@ -24,6 +24,7 @@ def test_switches_and_lists_are_read() -> None:
         environment.arguments(serve, [], {"NPCMETA_INSECURE": "perhaps"})
 
 
+@pytest.mark.usefixtures("configured")
 def test_the_command_reads_them(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("NPCMETA_ARCHETYPES", "nowhere")
     monkeypatch.setenv("NPCMETA_HTTP_PORT", "70000")

@@ -13,9 +13,9 @@ import pytest
 from npcmeta_server.demo import host
 from npcmeta_server.gen.npcmeta.v1 import upgrades_pb2
 from tests.server.client import observations
-from tests.server.test_life import serve_command
 from tests.server.test_uploads import get
 from tests.server.upgrading.playing import Files, Upgrading, teach, wait_for
+from tests.soak.victim import serve_command
 
 
 @contextlib.contextmanager

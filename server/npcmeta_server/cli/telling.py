@@ -1,0 +1,24 @@
+"""How commands that call a running server say what it answered."""
+
+from __future__ import annotations
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.markup import escape
+
+
+def say(text: str) -> None:
+    """A line for people, which scripts can read as well: nothing is wrapped or coloured."""
+    Console(highlight=False).print(escape(text), soft_wrap=True)
+
+
+def line(message: Message) -> str:
+    """A message in one line of JSON."""
+    return MessageToJson(message, indent=None, always_print_fields_with_no_presence=True)
+
+
+def when(time: Timestamp) -> str:
+    """A time as tables show it, to the second."""
+    return time.ToDatetime().strftime("%Y-%m-%d %H:%M:%S")
