@@ -107,6 +107,7 @@ def export(
         name, data = TARGETS[target](archetype, npc, recorded)
     else:
         raise ValueError(f'there is no export target "{target}"; expected one of: {", ".join((*TARGETS, STATE))}')
+    folder.mkdir(parents=True, exist_ok=True)
     asset = graph.write(data, folder / name)
     return [asset, write_manifest(folder, asset, archetype, target, npc)]
 

@@ -101,6 +101,26 @@ def with_values(model: onnx.ModelProto, values: Mapping[str, Tensor]) -> onnx.Mo
     return made
 
 
+def with_tensors(model: onnx.ModelProto, values: Mapping[str, Tensor]) -> onnx.ModelProto:
+    """The same model with other values in some of its initializers."""
+    made = _copy(model)
+    for tensor in made.graph.initializer:
+        if tensor.name in values:
+            tensor.CopyFrom(numpy_helper.from_array(values[tensor.name].numpy(), tensor.name))
+    return made
+
+
+def places(model: onnx.ModelProto, content: bytes, names: Collection[str]) -> dict[str, slice]:
+    """Where in the bytes of a model the values of some of its initializers are."""
+    found: dict[str, slice] = {}
+    for tensor in model.graph.initializer:
+        if tensor.name in names:
+            whole = tensor.SerializeToString(deterministic=True)  # its name is in it: it stands in the file once
+            end = content.index(whole) + len(whole)  # and its values come last
+            found[tensor.name] = slice(end - len(tensor.raw_data), end)
+    return found
+
+
 def add_constants(model: onnx.ModelProto, constants: Mapping[str, np.ndarray]) -> None:
     """Adds outputs that are always the same: each the identity of a Constant node of its own."""
     for index, (name, value) in enumerate(constants.items()):
@@ -139,10 +159,10 @@ def add_facts(model: onnx.ModelProto, facts: Mapping[str, str]) -> None:
 
 
 def write(model: bytes, path: Path) -> Path:
-    """Writes a model at once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(model)
+    """Writes a model into a folder that there is, at once or not at all."""
+    partial = f"{path}.partial"
+    with open(partial, "wb") as file:
+        file.write(model)
     os.replace(partial, path)
     return path
 

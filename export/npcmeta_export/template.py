@@ -1,8 +1,9 @@
 """Templates: the graph of an engine, traced and checked once, into which the state of any NPC is put.
 
-Putting a state in traces nothing and runs nothing. That the file computes what torch does follows from two checks: the
-same graph, with states as inputs, agreed with torch for several characters when the template was made; and the file
-is that template but for its state, which it holds to the bit. `verify` compares with torch for one NPC besides.
+Putting a state in traces, parses and runs nothing: the bytes of the state replace those that stood there. That the
+file computes what torch does follows from two checks when the template was made: the same graph, with states as
+inputs, agreed with torch for several characters; and a file that is put together from bytes is, read again, the graph
+with that state in it. `verify` compares with torch for one NPC besides.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ class Template(NamedTuple):
 
     policy: Policy
     engine: Engine
-    model: onnx.ModelProto  # with an unadapted NPC's state as initializers
+    content: bytes  # the file of an unadapted NPC, but for what names the NPC
+    places: dict[str, slice]  # where in it the keys of the state are, in order
     session: InferenceSession  # the same graph with the state, and noise if it draws, as inputs
-    places: dict[str, int]  # where among the initializers the keys of the state are
 
 
 def make_template(archetype: Archetype, target: Engine, recorded: Tensor | None = None) -> Template:
@@ -62,8 +63,10 @@ def make_template(archetype: Archetype, target: Engine, recorded: Tensor | None 
     if target.draws_inside:
         parity.check_noise(load_session(graph.to_bytes(graph.with_values(traced, first))), policy, target)
     graph.describe(model, archetype, target.name)
-    names = [tensor.name for tensor in model.graph.initializer]
-    return Template(policy, target, model, session, {name: names.index(name) for name in first})
+    content = graph.to_bytes(model)
+    made = Template(policy, target, content, graph.places(model, content, first), session)
+    _check_filling(made, model, archetype)
+    return made
 
 
 def shared_model(archetype: Archetype, target: Engine, name: str, recorded: Tensor | None = None) -> onnx.ModelProto:
@@ -90,18 +93,16 @@ def fill(template: Template, npc: Npc) -> bytes:
     """The file of an NPC: the template with its state in it.
 
     Raises:
-        ParityError: If the file would not hold the state.
+        ParityError: If the state is of another size than the archetype's.
     """
-    state = by_name_of(template.policy, npc.state)
-    model = onnx.ModelProto()
-    model.CopyFrom(template.model)
-    for name, value in state.items():
-        model.graph.initializer[template.places[name]].raw_data = value.numpy().tobytes()
-    source = {"npc": npc.name, "npc_examples": str(npc.examples), "source_digest": npc_digest(npc)}
-    graph.add_facts(model, source)
-    data = graph.to_bytes(model)
-    _check_held(template, data, state)
-    return data
+    state, content, parts, end = by_name_of(template.policy, npc.state), memoryview(template.content), [], 0
+    for name, place in template.places.items():
+        held = state[name].numpy().reshape(-1).view("uint8").data
+        if held.nbytes != place.stop - place.start:
+            raise parity.ParityError(f"{name}: {held.nbytes} bytes of state; expected {place.stop - place.start}")
+        parts += [content[end : place.start], held]
+        end = place.stop
+    return b"".join([*parts, content[end:], graph.to_bytes(_naming(npc))])
 
 
 def verify(template: Template, npc: Npc, recorded: Tensor | None = None) -> None:
@@ -172,15 +173,20 @@ def _check(
             parity.check(session, act, inputs | {target.observation: seen} | states(rows), branches)
 
 
-def _check_held(template: Template, data: bytes, state: Inputs) -> None:
-    """That a file, read again, is the template but for the state, which it holds to the bit, and for what it is of."""
-    made = onnx.ModelProto.FromString(data)
-    for name, place in template.places.items():
-        held, begun = made.graph.initializer[place], template.model.graph.initializer[place]
-        if held.name != name or list(held.dims) != list(state[name].shape) or held.data_type != begun.data_type:
-            raise parity.ParityError(f"{name}: the file has another tensor in its place")
-        if held.raw_data != state[name].numpy().tobytes():
-            raise parity.ParityError(f"{name}: the file does not hold the state of the NPC")
-        held.raw_data = begun.raw_data
-    if made.graph != template.model.graph:
-        raise parity.ParityError("the file differs from its template in more than the state")
+def _naming(npc: Npc) -> onnx.ModelProto:
+    """What a file says about its NPC, as a model of nothing else: its bytes, behind those of a model, add to it."""
+    model = onnx.ModelProto()
+    facts = {"npc": npc.name, "npc_examples": str(npc.examples), "source_digest": npc_digest(npc)}
+    graph.add_facts(model, facts)
+    return model
+
+
+def _check_filling(template: Template, model: onnx.ModelProto, archetype: Archetype) -> None:
+    """That a file put together from bytes is, read again, the model with an NPC's state and name in it."""
+    state = engine.example_state(template.policy, 1, Generator().manual_seed(0))
+    npc = begin_npc(archetype, archetype.name)
+    npc = npc._replace(state=npc.state | state)
+    expected = graph.with_tensors(model, by_name_of(template.policy, npc.state))
+    expected.MergeFrom(_naming(npc))
+    if onnx.ModelProto.FromString(fill(template, npc)) != expected:
+        raise parity.ParityError(f"{archetype.name}: a file with a state in it is not the graph with that state")

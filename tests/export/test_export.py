@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from google.protobuf.message import DecodeError
 from torch import Generator
 
 from npcmeta import __version__
@@ -217,15 +218,22 @@ def test_a_template_holds_the_state_of_each_npc_and_is_compared_with_torch(
     assert template.fill(made, npc) == own.read_bytes()
     assert template.fill(made, begin_npc(archetype, "bob")) != own.read_bytes()
     template.verify(made, npc)
-    to_bytes = graph.to_bytes
+    with pytest.raises(ParityError, match="bytes of state; expected"):
+        template.fill(made, npc._replace(state={key: value[..., :-1] for key, value in npc.state.items()}))
 
-    def damaged(model: onnx.ModelProto) -> bytes:
-        model.graph.initializer[0].raw_data = bytes(len(model.graph.initializer[0].raw_data))
-        return to_bytes(model)
 
-    monkeypatch.setattr(graph, "to_bytes", damaged)
-    with pytest.raises(ParityError, match="does not hold the state"):
-        template.fill(made, npc)
+@pytest.mark.parametrize("learner", ["maml", "bayes"])
+def test_a_template_that_would_put_the_state_elsewhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learner: str
+) -> None:
+    places = graph.places
+
+    def beside(*model: Any) -> dict[str, slice]:
+        return {name: slice(place.start - 4, place.stop - 4) for name, place in places(*model).items()}
+
+    monkeypatch.setattr(graph, "places", beside)
+    with pytest.raises((ParityError, DecodeError)):
+        template.make_template(make_archetype(tmp_path, learner, ACTIONS["mixed"]), ORT)
 
 
 def test_graphs_are_checked_on_recorded_play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
