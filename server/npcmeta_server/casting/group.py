@@ -78,7 +78,7 @@ class Group:
 
     def find(self, indices: Sequence[int]) -> Deciding:
         """Who decides, or NOT_IN_CAST."""
-        wanted = np.fromiter(indices, np.int64, len(indices))
+        wanted = np.asarray(indices, np.int64)
         at = np.minimum(np.searchsorted(self._indices, wanted), max(0, len(self._indices) - 1))
         if not len(self._indices) and len(wanted):
             raise _not_in_cast(int(wanted[0]))

@@ -51,16 +51,16 @@ class Stage:
             results.append(await self._added(wanted))
         return act_pb2.CastResult(groups=results)
 
-    async def tick(self, tick: act_pb2.Tick) -> act_pb2.TickResult:
-        """Decides all parts of a frame; each fails alone."""
+    async def tick(self, tick: act_pb2.Tick, result: act_pb2.TickResult) -> None:
+        """Decides all parts of a frame, each of which fails alone; writes into `result`, as to copy it takes time."""
+        result.number = tick.number
         rows = sum(len(part.indices) for part in tick.parts)
         if len(tick.parts) > MAX_PARTS or rows > MAX_ROWS:
-            return _refused_tick(tick, rows)
-        if len(tick.parts) == 1:
-            results = [await self._part(tick.parts[0], tick.number, alone=True)]
+            result.MergeFrom(_refused_tick(tick, rows))
+        elif len(tick.parts) == 1:
+            await self._part(tick.parts[0], result.parts.add(), tick.number, alone=True)
         else:
-            results = list(await asyncio.gather(*(self._part(part, tick.number) for part in tick.parts)))
-        return act_pb2.TickResult(number=tick.number, parts=results)
+            await asyncio.gather(*(self._part(part, result.parts.add(), tick.number) for part in tick.parts))
 
     def _removed(self, removal: act_pb2.Removal) -> act_pb2.GroupResult:
         try:
@@ -131,17 +131,18 @@ class Stage:
         self._roster.release(group.archetype, group.add(taken))
         return refused
 
-    async def _part(self, part: act_pb2.Part, number: int, *, alone: bool = False) -> act_pb2.PartResult:
+    async def _part(self, part: act_pb2.Part, result: act_pb2.PartResult, number: int, *, alone: bool = False) -> None:
+        result.group = part.group
         try:
             group = self._known(part.group)
             deciding = group.find(part.indices)
             mask = part.action_mask if part.HasField("action_mask") else None
             drawn = number if group.sampled else None
             frame = read_frame(group.hosted, deciding, part.observations, mask, drawn)
-            decided = await self._roster.act(group.archetype, frame, alone=alone) if len(frame.rows) else None
-            return _part_result(part, decided)
+            if len(frame.rows):
+                _write(part, await self._roster.act(group.archetype, frame, alone=alone), result)
         except ServiceError as error:
-            return act_pb2.PartResult(group=part.group, status=error.status())
+            result.status.CopyFrom(error.status())
 
     def _known(self, number: int) -> Group:
         if number not in self._groups:
@@ -181,21 +182,18 @@ def _group_result(number: int, group: Group) -> act_pb2.GroupResult:
     )
 
 
-def _part_result(part: act_pb2.Part, decided: Decisions | None) -> act_pb2.PartResult:
-    result = act_pb2.PartResult(group=part.group, indices=part.indices)
-    if decided is None:
-        return result
+def _write(part: act_pb2.Part, decided: Decisions, result: act_pb2.PartResult) -> None:
     if not decided.revisions.all():
         index = part.indices[int((decided.revisions == 0).argmax())]
         raise ServiceError(
             "NPC_NOT_FOUND", f"the NPC of index {index} was deleted; remove it from the cast", index=index
         )
+    result.indices.extend(part.indices)
     if decided.continuous.shape[1]:
         result.continuous_actions.CopyFrom(tensors.write(decided.continuous))
     if decided.discrete.shape[1]:
         result.discrete_actions.CopyFrom(tensors.write(decided.discrete))
     result.revisions.extend(decided.revisions.tolist())
-    return result
 
 
 def _refused(index: int, npc: str, error: ServiceError) -> act_pb2.RefusedMember:

@@ -32,9 +32,10 @@ class Act:
             async for request in until(self._stopping, requests):
                 kind = request.WhichOneof("request")
                 if kind == "tick":
+                    response = act_pb2.ActResponse()
                     with metrics.FRAME_SECONDS.time():
-                        decided = await stage.tick(request.tick)
-                    yield act_pb2.ActResponse(tick=decided)
+                        await stage.tick(request.tick, response.tick)
+                    yield response
                 elif kind == "cast":
                     yield act_pb2.ActResponse(cast=await stage.cast(request.cast))
                 else:

@@ -36,8 +36,9 @@ async def until(stopping: asyncio.Event, requests: AsyncIterator[R]) -> AsyncIte
     watch = asyncio.ensure_future(reading.interrupt(stopping))
     try:
         iterator = aiter(requests)
+        reader = asyncio.current_task()  # once: asking costs a system call
         while not stopping.is_set():
-            reading.task = asyncio.current_task()
+            reading.task = reader
             try:
                 request = await anext(iterator)
             except StopAsyncIteration:

@@ -70,6 +70,12 @@ def played(roster: CountingRoster) -> Stage:
     return Stage(roster)  # type: ignore[arg-type]
 
 
+async def decided(played: Stage, wanted: act_pb2.Tick) -> act_pb2.TickResult:
+    result = act_pb2.TickResult()
+    await played.tick(wanted, result)
+    return result
+
+
 def members(*numbers: int, first: int = 0) -> dict[int, str]:
     return {first + i: f"npcs/n{number}" for i, number in enumerate(numbers)}
 
@@ -85,7 +91,7 @@ async def test_an_index_that_is_given_anew_lets_its_npc_go(roster: CountingRoste
     [result] = (await played.cast(cast(twice).cast)).groups
     assert list(result.indices) == [0, 1]
     assert roster.acting() == {"n13": 1, "n11": 1}
-    frame = (await played.tick(tick(1, part(1, [1, 0, 1], observations(3))).tick)).parts[0]
+    frame = (await decided(played, tick(1, part(1, [1, 0, 1], observations(3))).tick)).parts[0]
     assert list(frame.revisions) == [1, 1, 1]
     assert roster.frames[-1].rows.tolist() == [11, 13, 11]
     played.close()
@@ -178,7 +184,7 @@ async def test_parts_fail_alone_and_say_why(roster: CountingRoster, played: Stag
         bad_mask,
         part(1, [], observations(0)),
     ]
-    answer = await played.tick(tick(7, *parts).tick)
+    answer = await decided(played, tick(7, *parts).tick)
     assert answer.number == 7
     assert [reason(each.status) if each.HasField("status") else "" for each in answer.parts] == [
         "",
@@ -191,7 +197,7 @@ async def test_parts_fail_alone_and_say_why(roster: CountingRoster, played: Stag
         "",
     ]
     assert "check the sensors of npcs/n1" in answer.parts[3].status.message
-    whole = await played.tick(tick(8, part(1, [0] * (MAX_ROWS + 1), observations(1))).tick)
+    whole = await decided(played, tick(8, part(1, [0] * (MAX_ROWS + 1), observations(1))).tick)
     assert reason(whole.parts[0].status) == "TOO_MANY"
 
 
