@@ -25,7 +25,7 @@ from npcmeta.archetype import (
 from npcmeta.demonstrations import demonstration
 from npcmeta.types import Params
 from tests import toys
-from tests.npcmeta.test_archetype_faults import archetype_of, damaged, forged
+from tests.npcmeta.forging import archetype_of, damaged, forged
 
 
 def shown(*rows: int) -> tuple[Params, ...]:

@@ -20,7 +20,7 @@ from npcmeta_server.limits import MAX_FILE_HEADER
 from npcmeta_server.portable import MOST_CLIPS, Portable
 from npcmeta_server.repertoire import Repertoire
 from npcmeta_server.store import NpcRow, RevisionRow, Snapshot
-from tests.npcmeta.test_archetype_faults import Header, damaged, forged
+from tests.npcmeta.forging import Header, damaged, forged
 from tests.server.client import clip
 from tests.server.conftest import save
 from tests.server.test_hostile import outcome

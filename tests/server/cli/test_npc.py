@@ -17,7 +17,7 @@ from npcmeta_server.gen.npcmeta.v1 import npcs_pb2
 from npcmeta_server.serving import Settings
 from tests.server.client import Client, clip
 from tests.server.in_thread import served
-from tests.server.test_safety import write_certificate
+from tests.server.secured import write_certificate
 
 Run = Callable[..., str]
 
