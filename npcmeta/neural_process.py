@@ -72,32 +72,50 @@ def decode(
 
     Hidden units are left out, with the rate `dropout`, where there is a generator to choose them.
     """
-    return decode_with_layers(meta, context, observation, activation, dropout, generator)[0]
+    return decode_from(meta, context, first_layer(meta, observation), activation, dropout, generator)
 
 
-def decode_with_layers(
+def first_layer(meta: Params, observation: Tensor) -> Tensor:
+    """What the decoder's first layer says of observations, [T, N, size]: the same for every context."""
+    return networks.affine(networks.under_prefix("decoder.", meta), 0, observation)
+
+
+def decode_from(
     meta: Params,
     context: Tensor | None,
-    observation: Tensor,
+    first: Tensor,
     activation: str,
     dropout: float = 0.0,
     generator: Generator | None = None,
-) -> tuple[Tensor, list[Tensor]]:
-    """What `decode` returns, and the inputs of every layer."""
+) -> Tensor:
+    """What `decode` returns, from what the first layer said."""
+    return _decode_with_layers(meta, context, first, activation, dropout, generator)[0]
+
+
+def _decode_with_layers(
+    meta: Params,
+    context: Tensor | None,
+    first: Tensor,
+    activation: str,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """What `decode_from` returns, and of every hidden layer what it said and what the next one was given."""
     decoder = networks.under_prefix("decoder.", meta)
     function, _ = networks.ACTIVATIONS[activation]
     layers = range(networks.depth(decoder) - 1)
     modulation = [None for _ in layers] if context is None else _modulate(meta, decoder, context)
-    x, inputs = observation, [observation]
+    said, seen = first, []
     for layer, change in zip(layers, modulation, strict=True):
-        x = networks.affine(decoder, layer, x)
+        x = said
         if change is not None:
             scale, shift = change.chunk(2, -1)
             x = x * (1 + scale) + shift
         x = function(x)
         x = x if generator is None else networks.dropout(x, dropout, generator)
-        inputs.append(x)
-    return networks.affine(decoder, len(layers), x), inputs
+        seen.append((said, x))
+        said = networks.affine(decoder, layer + 1, x)
+    return said, seen
 
 
 def run(meta: Params, part: str, x: Tensor, activation: str) -> Tensor:
@@ -111,16 +129,22 @@ def _modulate(meta: Params, decoder: Params, context: Tensor) -> tuple[Tensor, .
     return change.split([2 * decoder[f"{i}.bias"].shape[-1] for i in range(networks.depth(decoder) - 1)], -1)
 
 
-def context_gradients(meta: Params, head: Head, context: Tensor, examples: Examples, activation: str) -> Tensor:
-    """Gradient of each example's NLL by its character's context, [T, S, context]; without autograd."""
+def context_gradients(
+    meta: Params, head: Head, context: Tensor, first: Tensor, examples: Examples, activation: str
+) -> Tensor:
+    """Gradient of each example's NLL by its character's context, [T, S, context]; without autograd.
+
+    `first` is what the first layer says of the examples.
+    """
     decoder, modulation = networks.under_prefix("decoder.", meta), meta["modulation.0.weight"]
     changes = _modulate(meta, decoder, context)
-    output, inputs = decode_with_layers(meta, context, examples.observation, activation)
+    output, layers = _decode_with_layers(meta, context, first, activation)
     delta = head.nll_gradient(output, examples.action, examples.action_mask)
     _, slope = networks.ACTIVATIONS[activation]
     by_layer: list[Tensor] = []
     for layer in reversed(range(len(changes))):
-        delta = (delta @ decoder[f"{layer + 1}.weight"].transpose(-1, -2)) * slope(inputs[layer + 1])
-        by_layer[:0] = [delta * networks.affine(decoder, layer, inputs[layer]), delta]
+        said, given = layers[layer]
+        delta = (delta @ decoder[f"{layer + 1}.weight"].transpose(-1, -2)) * slope(given)
+        by_layer[:0] = [delta * said, delta]
         delta = delta * (1 + changes[layer].chunk(2, -1)[0])
     return torch.cat(by_layer, -1) @ modulation.transpose(-1, -2)

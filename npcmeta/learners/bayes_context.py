@@ -53,9 +53,9 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
             "known": like.new_zeros(num_tasks, 1),
         }
 
-    def guess(meta: Params, state: Params, examples: Examples) -> Params:
+    def guess(meta: Params, state: Params, first: Tensor, examples: Examples) -> Params:
         """The state with the examples' codes in it and the context that they suggest."""
-        expected = neural_process.decode(meta, None, examples.observation, activation)
+        expected = neural_process.decode_from(meta, None, first, activation)
         seen = neural_process.collect(meta, head, state, expected, examples, activation)
         mean_code, share = neural_process.summarise(seen, settings.prior_examples)
         context = neural_process.run(meta, "context", torch.cat([mean_code, share], -1), activation)
@@ -63,17 +63,20 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
         yield state
-        reached = guess(meta, state, examples)
+        first = neural_process.first_layer(meta, examples.observation)
+        reached = guess(meta, state, first, examples)
         centre, told = reached["context"], examples.weight.sum(-1) > 0
         for _ in range(settings.inner_steps):
-            reached = reached | step(meta, state, centre, reached["context"], examples)
+            reached = reached | step(meta, state, centre, reached["context"], first, examples)
             yield {key: torch.where(inner_loop.along_tasks(told, reached[key]), reached[key], state[key])
                    for key in state}  # fmt: skip
 
-    def step(meta: Params, earlier: Params, centre: Tensor, context: Tensor, examples: Examples) -> Params:
+    def step(
+        meta: Params, earlier: Params, centre: Tensor, context: Tensor, first: Tensor, examples: Examples
+    ) -> Params:
         """Moves the contexts to where a quadratic model of the posterior is highest."""
         spread = torch.exp(meta["log_spread"])
-        slopes = neural_process.context_gradients(meta, head, context, examples, activation)
+        slopes = neural_process.context_gradients(meta, head, context, first, examples, activation)
         weighted = slopes * examples.weight.unsqueeze(-1)
         precision = earlier["precision"] + weighted.transpose(-1, -2) @ slopes
         old = (earlier["precision"] @ (context - earlier["context"]).unsqueeze(-1)).squeeze(-1)
@@ -96,11 +99,12 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
 
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
         start = begin(meta, task.support.weight.shape[0], task.support.weight)
-        guessed = guess(meta, start, task.support)["context"]
+        support, query = (neural_process.first_layer(meta, part.observation) for part in task)
+        guessed = guess(meta, start, support, task.support)["context"]
         with torch.no_grad():
-            moved = step(meta, start, guessed, guessed, task.support)["context"] - guessed
+            moved = step(meta, start, guessed, guessed, support, task.support)["context"] - guessed
         adapted, unadapted = (
-            neural_process.decode(meta, context, task.query.observation, activation, settings.dropout, generator)
+            neural_process.decode_from(meta, context, query, activation, settings.dropout, generator)
             for context in (guessed + moved, None)
         )
         loss, metrics = query_loss(head, task.query, adapted, unadapted, settings.unadapted_share)
