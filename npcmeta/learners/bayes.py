@@ -134,6 +134,8 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
 
     def of_members(rows: list[Tensor], observation: Tensor) -> Tensor:
         """What the members say of rows [T * N, ...], as [T, members, N, ...]."""
+        if observation.shape[1] == 1:  # as in games: a graph needs no shapes then
+            return torch.stack(rows, 1).unsqueeze(2)
         return torch.stack([each.reshape(*observation.shape[:2], each.shape[-1]) for each in rows], 1)
 
     def temper(meta: Params, shots: Tensor) -> Tensor:
