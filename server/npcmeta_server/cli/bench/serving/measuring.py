@@ -58,7 +58,7 @@ class Pair(NamedTuple):
     adapting: list[Sent]
     taught: list[Taught]
     busy: list[Sent]
-    share: float  # of one processor
+    share: float  # of one processor, that adapting took: in its processes, its clients and the server itself
 
 
 class Lesson(NamedTuple):
@@ -181,16 +181,24 @@ def in_turns(
 
 
 def pair(running: Stage, work: Work, period: float) -> Pair:
-    """A run with adaptation, then one with an unrelated process that takes the time that adaptation took."""
-    pids = [*processor.children(running.server), running.designers_pid]
-    before = sum(map(processor.seconds, pids))
-    request = world.frame(work.small)
+    """A run with adaptation, then one with an unrelated process that takes the time that adaptation took.
+
+    That is what all take more than they do while the server acts and nothing else happens, in a third run.
+    """
+    pids = [running.server, *processor.children(running.server), running.designers_pid]
+
+    def play() -> tuple[list[Sent], float]:
+        before = sum(map(processor.seconds, pids))
+        frames = _ask(running.game, "paced", OURS, world.frame(work.small), work.pair_seconds, period)
+        return frames, sum(map(processor.seconds, pids)) - before
+
+    _, acting_took = play()
     running.designers.send(("while", 0, work.small // 2, work.pair_seconds))
-    adapting = _ask(running.game, "paced", OURS, request, work.pair_seconds, period)
+    adapting, took = play()
     taught = running.designers.recv()
-    share = (sum(map(processor.seconds, pids)) - before) / work.pair_seconds
+    share = (took - acting_took) / work.pair_seconds
     running.busy.send((share, work.pair_seconds))
-    busy = _ask(running.game, "paced", OURS, request, work.pair_seconds, period)
+    busy, _ = play()
     running.busy.recv()
     return Pair(adapting, taught, busy, share)
 
