@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import pytest
 
 from npcmeta_server.demo import host
+from npcmeta_server.store import patience
 from tests import toys
 from tests.server.client import Client, Stream, cast, clip, group, observations, part, refusal, tick
 from tests.server.store.postgres import PASSWORD, Cluster
@@ -119,3 +121,33 @@ def test_what_was_acknowledged_in_postgresql_survives_kill_9_and_a_database_that
     log = (folder / "log").read_text()
     assert PASSWORD not in log
     assert "***" in log
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+def test_while_postgresql_is_frozen_no_call_waits_for_it_for_ever_and_everybody_acts(
+    folder: Path, cluster: Cluster
+) -> None:
+    with serving(folder, cluster.new_database()) as (_, address), grpc.insecure_channel(address) as channel:
+        client = Client(channel)
+        npc = client.create("guard")
+        stream = acting(client, npc)
+        with cluster.frozen(), ThreadPoolExecutor(1) as threads:
+            began, longest, frames = time.monotonic(), 0.0, 0
+            adapting = threads.submit(client.adapt, npc, SHOWN)
+            while not adapting.done():
+                before = time.monotonic()
+                assert list(stream.ask(tick(1, part(0, [0], observations(1)))).tick.parts[0].revisions) == [1]
+                longest, frames = max(longest, time.monotonic() - before), frames + 1
+                time.sleep(0.01)
+            error = adapting.exception()
+            assert isinstance(error, grpc.RpcError)
+            assert refusal(error)[1] == "STORE_UNAVAILABLE"
+            assert time.monotonic() - began < 15
+            assert frames > 100
+            assert longest < 1
+            check_fault(client, npc, stream, "let others wait in vain")
+        time.sleep(patience.REST_SECONDS)
+        assert client.adapt(npc, SHOWN)[-1].committed.revision.examples == 5
+        assert list(stream.ask(tick(2, part(0, [0], observations(1)))).tick.parts[0].revisions) == [2]
+        stream.close()

@@ -16,7 +16,7 @@ FORM = "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 SCHEMES = ("postgresql", "postgresql+psycopg")
 CONNECT_SECONDS = 5
 SILENT_SECONDS = 10
-"""For how long a database may say nothing, or a row be held by somebody else, before a call fails."""
+"""For how long a network may swallow what is said, or a row be held by somebody else, before a call fails."""
 PREPARING = 0x6E70636D
 """The number of the lock under which tables are made."""
 
@@ -36,12 +36,20 @@ def open_database(url: str) -> Database:
         "pool_pre_ping": True,
         "isolation_level": "REPEATABLE READ",
         "hide_parameters": True,  # an error in a log must not hold somebody's data
-        "connect_args": {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": SILENT_SECONDS * 1000},
+        "connect_args": {
+            "connect_timeout": CONNECT_SECONDS,
+            "tcp_user_timeout": SILENT_SECONDS * 1000,
+            "keepalives_idle": CONNECT_SECONDS,  # also while we only listen
+            "keepalives_interval": 1,
+        },
     }
     try:
+        from npcmeta_server.store.patience import Connecting
+
         engine = create_engine(parsed, **options)
     except ImportError as error:
         raise StoreError(f"a store in PostgreSQL needs npcmeta[postgres]: {error}") from error
+    event.listen(engine, "do_connect", Connecting())
     event.listen(engine, "connect", _set_up)
     return Database(engine, True, partial(_preparation, engine))
 
@@ -62,4 +70,7 @@ def _preparation(engine: Engine) -> Iterator[Connection]:
     # Read committed: what the server before us made, while we waited for the lock, has to be seen.
     with engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
         connection.execute(text("select pg_advisory_xact_lock(:number)"), {"number": PREPARING})
+        own: Any = connection.connection.dbapi_connection
+        own.unlimited = True
         yield connection
+    own.unlimited = False

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -19,6 +20,7 @@ PASSWORD = "no-one-must-see-this"
 USER = "postgres"
 HASTE = ("fsync=off", "full_page_writes=off", "max_connections=20", "shared_buffers=16MB")
 """The machine does not lose its power in a test."""
+BACKENDS = "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
 
 
 def programs() -> Path | None:
@@ -72,6 +74,19 @@ class Cluster:
         """Ends it at once, and every connection to it, as a crash would."""
         self._server.send_signal(signal.SIGQUIT)
         self._server.wait(60)
+
+    @contextlib.contextmanager
+    def frozen(self, *, everything: bool = True) -> Iterator[None]:
+        """Stops all of its processes in the middle of whatever they do, or only those that serve connections."""
+        backends = [int(str(pid)) for [pid] in self.execute(BACKENDS)]
+        pids = [self._server.pid, *backends] if everything else backends
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def close(self) -> None:
         """Ends it and removes what it kept."""
