@@ -57,21 +57,25 @@ def write(snapshot: Snapshot, hosted: Hosted) -> bytes:
     return npc_to_bytes(npc._replace(demonstrations=tuple(_fields(clip) for clip in shown)))
 
 
-def read(data: bytes, repertoire: Repertoire) -> Portable:
-    """Reads and checks a file.
+def read(data: bytes) -> Npc:
+    """Reads a file; nothing is known yet of whether its NPC can act here. Raises ServiceError: INVALID_FILE."""
+    _check_header(data)
+    try:
+        return read_npc(data, source="file")
+    except ArchetypeFileError as error:
+        raise _invalid(str(error)) from error
+
+
+def check(npc: Npc, repertoire: Repertoire) -> Portable:
+    """Checks an NPC that was read from a file.
 
     Raises:
         ServiceError: INVALID_FILE, saying what is wrong with it; TOO_MANY; REVISION_UNAVAILABLE if its archetype is not
             offered, or another revision of it and there are no demonstrations to adapt to.
     """
-    _check_header(data)
-    try:
-        npc = read_npc(data, source="file")
-        hosted, fits = _host(npc, repertoire)
-        if fits:
-            npc = _acting(npc, hosted.archetype)
-    except ArchetypeFileError as error:
-        raise _invalid(str(error)) from error
+    hosted, fits = _host(npc, repertoire)
+    if fits:
+        npc = _acting(npc, hosted.archetype)
     if npc.examples > MAX_EXAMPLES:
         raise _invalid(f"file: the NPC has {npc.examples} examples, expected at most {MAX_EXAMPLES}")
     shown = [_clip(i, fields, hosted.archetype) for i, fields in enumerate(npc.demonstrations)]
@@ -119,7 +123,10 @@ def _host(npc: Npc, repertoire: Repertoire) -> tuple[Hosted, bool]:
 
 def _acting(npc: Npc, archetype: Archetype) -> Npc:
     """What acts of an NPC of this archetype revision, if it can be played."""
-    check_npc(npc, archetype, source="file")
+    try:
+        check_npc(npc, archetype, source="file")
+    except ArchetypeFileError as error:
+        raise _invalid(str(error)) from error
     learner = build_learner(archetype)
     acting = acting_part(npc, learner)
     average = torch.tensor(archetype.normaliser.mean).reshape(1, 1, -1)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from npcmeta.types import Params
 from npcmeta_server.acting.policy import Decisions, Frame
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 AT_A_TIME = 256
 """NPCs that are read from the store in one turn: a cast of thousands must not keep commits waiting."""
 
+R = TypeVar("R")
 Fetch = Callable[[str, str], Awaitable[object]]
 """Lets a revision of an archetype act that is kept, or raises ServiceError if it is not."""
 
@@ -98,12 +100,16 @@ class Roster:
 
     async def roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
         """Lets a kept revision act again, on disk first; done to the end even if whoever asked is gone."""
+        return await self.with_revision(lambda: asyncio.shield(self._roll_back(npc, number, etag, request)))
+
+    async def with_revision(self, work: Callable[[], Awaitable[R]]) -> R:
+        """Does work; if an archetype revision is not loaded that it needs and that is kept, again with that."""
         try:
-            return await asyncio.shield(self._roll_back(npc, number, etag, request))
+            return await work()
         except ServiceError as error:
             if not await self._fetched([error]):
                 raise
-            return await asyncio.shield(self._roll_back(npc, number, etag, request))
+            return await work()
 
     async def know(self, npc: str) -> None:
         """Lets the archetype revision of an NPC act, if another server moved the NPC to it."""
@@ -111,6 +117,18 @@ class Roster:
             row, revision, _ = await self._storage.run(self._store.state, npc)
             if self.repertoire.revision(row.archetype, revision.archetype_revision) is None:
                 await self._fetched([unavailable(row.archetype, revision.archetype_revision, npc)])
+
+    async def know_revision(self, archetype: str, revision: str) -> None:
+        """Lets a revision of an archetype that is offered act, if it is kept and can."""
+        if archetype not in self.repertoire.names or self.repertoire.revision(archetype, revision) is not None:
+            return
+        try:
+            if self.fetch is not None:
+                await self.fetch(archetype, revision)
+        except ServiceError as error:
+            if error.reason == "STORE_UNAVAILABLE":
+                raise
+            log.info("archetypes/%s, revision %s: %s", archetype, revision[:12], error.message)
 
     async def delete(self, npc: str, etag: str, request: RequestKey = ONCE) -> None:
         """Deletes an NPC from disk and from the banks; done to the end even if whoever asked is gone."""
@@ -174,7 +192,8 @@ class Roster:
                 some = True
             except ServiceError as error:
                 log.warning("archetypes/%s, revision %s: %s", archetype, revision[:12], error.message)
-                self._lost.add(revision)
+                if error.reason != "STORE_UNAVAILABLE":
+                    self._lost.add(revision)
         return some
 
     async def _roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:

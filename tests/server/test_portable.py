@@ -46,7 +46,7 @@ class House:
         return Snapshot(row, revision, data, tuple((clips.to_bytes(each), each.examples) for each in shown))
 
     def read(self, data: bytes) -> Portable:
-        return portable.read(data, self.repertoire)
+        return portable.check(portable.read(data), self.repertoire)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_what_an_archetype_does_not_have_may_be_absent(name: str, tmp_path: Path
     for left_out in ((), ("weights",), ("weights", "action_mask")):
         kept = {key: value for key, value in fields.items() if key not in left_out}
         npc = begin_npc(archetype, "bob")._replace(demonstrations=(kept,))
-        [found] = portable.read(npc_to_bytes(npc), Repertoire(catalog.load(tmp_path))).clips
+        [found] = portable.check(portable.read(npc_to_bytes(npc)), Repertoire(catalog.load(tmp_path))).clips
         again = clips.from_bytes(clips.to_bytes(found), spec)
         for one, other in zip(again, shown, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -180,7 +180,7 @@ def test_a_state_that_cannot_be_played_is_refused(tmp_path: Path) -> None:
     archetype = save("scout", tmp_path)
     whole = begin_npc(archetype, "bob")
     burst = whole._replace(state={key: torch.full_like(value, 3e38) for key, value in whole.state.items()})
-    error = outcome(lambda: portable.read(npc_to_bytes(burst), Repertoire(catalog.load(tmp_path))))
+    error = outcome(lambda: portable.check(portable.read(npc_to_bytes(burst)), Repertoire(catalog.load(tmp_path))))
     assert isinstance(error, ServiceError)
     assert (error.reason, "the policy puts out NaN" in error.message) == ("INVALID_FILE", True)
 
@@ -215,9 +215,9 @@ def test_an_archetype_that_is_not_offered_is_named(house: House) -> None:
 def test_another_revision_needs_demonstrations_unless_nothing_was_learned(house: House, tmp_path: Path) -> None:
     other = save_archetype(house.archetype._replace(provenance={"run": 2}), tmp_path / "guard.safetensors")
     elsewhere = Repertoire(catalog.load(tmp_path))
-    taken = portable.read(house.file, elsewhere)
+    taken = portable.check(portable.read(house.file), elsewhere)
     assert (taken.fits, taken.hosted.archetype.revision, len(taken.clips)) == (False, other.revision, 2)
-    assert not portable.read(npc_to_bytes(house.npc._replace(examples=0)), elsewhere).fits
-    error = outcome(lambda: portable.read(npc_to_bytes(house.npc), elsewhere))
+    assert not portable.check(portable.read(npc_to_bytes(house.npc._replace(examples=0))), elsewhere).fits
+    error = outcome(lambda: portable.check(portable.read(npc_to_bytes(house.npc)), elsewhere))
     assert isinstance(error, ServiceError)
     assert (error.reason, "holds no demonstrations" in error.message) == ("REVISION_UNAVAILABLE", True)

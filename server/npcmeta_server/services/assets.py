@@ -44,7 +44,7 @@ class Assets:
         """The header, then the file in chunks."""
         collection, part = names.asset(request.name)
         find = self._of_archetype if collection == "archetypes" else self._of_npc
-        asset = await find(part)
+        asset = await self._roster.with_revision(lambda: find(part))
         yield assets_pb2.FetchAssetResponse(header=_header(request.name, asset))
         for start in range(0, len(asset.data), CHUNK_BYTES):
             yield assets_pb2.FetchAssetResponse(chunk=asset.data[start : start + CHUNK_BYTES])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -45,7 +46,8 @@ class Npcs:
     async def clone_npc(self, request: npcs_pb2.CloneNpcRequest) -> resources_pb2.Npc:
         """Makes an NPC that begins as another one is."""
         key = request_key("CloneNpc", request)
-        return messages.npc(await self._storage.run(copying.clone, self._roster, self._store, request, key))
+        work = partial(self._storage.run, copying.clone, self._roster, self._store, request, key)
+        return messages.npc(await self._roster.with_revision(work))
 
     async def import_npc(self, request: npcs_pb2.ImportNpcRequest) -> resources_pb2.Npc:
         """Makes an NPC of a file, on the thread for files: it may be long, and is anybody's."""
@@ -53,8 +55,10 @@ class Npcs:
         key = await self._filing.run(_file_key, request.npc_id, file, request.request_id)
         if (before := await self._storage.run(self._store.created, key)) is not None:
             return messages.npc(before)
-        read = await self._filing.run(portable.read, file, self._roster.repertoire)
-        made = await copying.from_file(read, request.npc_id, self._pool, self._filing)
+        npc = await self._filing.run(portable.read, file)
+        await self._roster.know_revision(npc.archetype_name, npc.archetype_revision)
+        checked = await self._filing.run(portable.check, npc, self._roster.repertoire)
+        made = await copying.from_file(checked, request.npc_id, self._pool, self._filing)
         stored, _ = await self._storage.run(
             self._store.create_npc, made.row, made.archetype_revision, made.state, key, made.support_nll, made.clips
         )

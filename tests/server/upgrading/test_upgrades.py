@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from npcmeta.archetype import npc_to_bytes, read_npc
 from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, npcs_pb2, upgrades_pb2
 from tests.server.client import Stream, adapt_requests, clip, observations
 from tests.server.test_uploads import get, refused
@@ -130,3 +131,22 @@ def test_whoever_is_being_adapted_is_left_alone_until_that_has_ended(upgrading: 
     assert (done.moved, done.failed) == (1, 0)
     newest = upgrading.revisions(npc)[0]
     assert (newest.archetype_revision, newest.examples) == (revision, 20)
+
+
+def test_a_file_of_a_revision_that_is_kept_and_not_loaded_is_taken_as_it_is(upgrading: Upgrading, files: Files) -> None:
+    client, old = upgrading.client, files.old.revision
+    teach(client, amy := client.create("guard", "amy"), 20)
+    file = client.fetch(f"{amy}/assets/npc")[1]
+    state = npc_to_bytes(read_npc(file, source="amy")._replace(demonstrations=()))
+    upgrading.end(upgrading.begin(upgrading.upload(files.new), unchecked=True))
+    client.archetypes.RetireArchetype(archetypes_pb2.RetireArchetypeRequest(name="archetypes/guard", revision=old))
+    seen = observations(1)
+    for name, data in (("bare", state), ("whole", file)):
+        made = client.npcs.ImportNpc(npcs_pb2.ImportNpcRequest(npc_id=name, file=data))
+        assert (made.examples, upgrading.revisions(made.name)[0].archetype_revision) == (20, old)
+        assert client.npcs.RollbackNpc(npcs_pb2.RollbackNpcRequest(name=amy, revision=f"{amy}/revisions/2")).examples
+        moves = [client.act_once("guard", [npc], seen).continuous_actions.data for npc in (amy, made.name)]
+        assert moves[0] == moves[1]
+    unknown = npc_to_bytes(read_npc(state, source="amy")._replace(archetype_revision="f" * 64))
+    reason, message = refused(lambda: client.npcs.ImportNpc(npcs_pb2.ImportNpcRequest(npc_id="late", file=unknown)))
+    assert (reason, "upload that revision" in message) == ("REVISION_UNAVAILABLE", True)
