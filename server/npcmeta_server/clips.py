@@ -31,6 +31,11 @@ class Clip(NamedTuple):
         """How many examples, n."""
         return len(self.weights)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return sum(array.nbytes for array in self)
+
 
 def read(message: tensor_pb2.Examples, spec: BehaviorSpec, archetype: str) -> Clip:
     """Reads and checks examples.

@@ -32,6 +32,8 @@ MAX_ADAPTATIONS = 10_000
 """adaptations and exports that wait for their turn"""
 MAX_ADAPTATIONS_OF_ONE = 1_000
 """the same of one client: of a token, or where there are none, of a connection"""
+MAX_LESSON_BYTES = 1 << 30
+"""bytes that examples hold while somebody adapts to them, all together (`--lesson-mebibytes`)"""
 MAX_WEIGHT = 1e6
 """the weight of an example"""
 MAX_BUDGET_SECONDS = 3600

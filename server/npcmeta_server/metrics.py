@@ -21,6 +21,7 @@ ADAPTATION_SECONDS = Histogram(
     "npcmeta_adaptation_seconds", "An inner loop, from being asked for to its end", buckets=SECONDS
 )  # fmt: skip
 ADAPTATIONS_WAITING = Gauge("npcmeta_adaptations_waiting", "Inner loops that were asked for and have not ended")
+LESSON_BYTES = Gauge("npcmeta_lesson_bytes", "Bytes that examples hold while somebody adapts to them")
 ADAPTATION_STARTS = Counter("npcmeta_adaptation_process_starts", "Starts of the adaptation process")
 ADAPTATION_RETRIES = Counter(
     "npcmeta_adaptation_retries", "Jobs given to another adaptation process, as theirs had died"

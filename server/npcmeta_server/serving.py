@@ -15,9 +15,10 @@ from npcmeta_server.access import tls, tracing
 from npcmeta_server.access.gate import Gate
 from npcmeta_server.access.tls import TlsFiles
 from npcmeta_server.access.tokens import TokenFile
+from npcmeta_server.adapting.memory import LessonMemory
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.catalog import Catalog
-from npcmeta_server.limits import MAX_CALLS, MAX_MESSAGE_BYTES, MAX_NPCS
+from npcmeta_server.limits import MAX_CALLS, MAX_LESSON_BYTES, MAX_MESSAGE_BYTES, MAX_NPCS
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.ports.grpc_port import GrpcPort
 from npcmeta_server.ports.http_port import HttpPort
@@ -55,6 +56,7 @@ class Settings(NamedTuple):
     http_port: int
     bank_bytes: int = 1 << 30  # of acting state of one archetype, at most
     adaptation_processes: int = 1
+    lesson_bytes: int = MAX_LESSON_BYTES
     max_message_bytes: int = MAX_MESSAGE_BYTES
     max_calls: int = MAX_CALLS
     max_npcs: int = MAX_NPCS
@@ -106,6 +108,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         cleanup.callback(roster.close)
         pool = AdaptationPool(catalog.files(found), settings.adaptation_processes)
         cleanup.callback(pool.close)
+        memory = LessonMemory(settings.lesson_bytes)
         vetter = Vetter()
         cleanup.callback(vetter.close)
         uploads = Uploads(roster, store, storage, pool, vetter)
@@ -114,13 +117,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         cleanup.push_async_callback(upgrader.close)
         filing = OwnerThread("files")
         cleanup.callback(filing.close)
-        act, npcs = Act(roster, stopping), Npcs(roster, store, storage, filing, pool)
+        act, npcs = Act(roster, stopping), Npcs(roster, store, storage, filing, pool, memory)
         services: Services = {
             "ArchetypeService": Archetypes(roster, store, storage, pool, uploads, stopping),
             "UpgradeService": Upgrades(roster, store, storage, uploads, upgrader),
             "NpcService": npcs,
             "ActService": act,
-            "AdaptService": Adapt(roster, store, storage, pool, stopping),
+            "AdaptService": Adapt(roster, store, storage, pool, memory, stopping),
             "AssetService": Assets(roster, store, storage, filing, pool),
             "GRPCInferenceService": Inference(roster, act, stopping),
         }
@@ -129,7 +132,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             services, (*FILES, INFERENCE), _address(host, settings.port), size, gate, credentials=grpc_tls
         )
         http_port = HttpPort(services, host, settings.http_port, size, gate, http_tls, settings.origins)
-        _watch(cleanup, store)
+        _watch(cleanup, store, memory)
         mlagents_address = await _offer_mlagents(cleanup, settings, roster, npcs, stopping)
         await http_port.start()
         cleanup.push_async_callback(http_port.stop, settings.grace_seconds)
@@ -170,10 +173,11 @@ def _spans(cleanup: contextlib.AsyncExitStack, endpoint: str) -> tracing.Begin |
     return begin
 
 
-def _watch(cleanup: contextlib.AsyncExitStack, store: Store) -> None:
-    """Lets the metrics ask how many NPCs there are, until the end."""
-    metrics.NPCS_STORED.set_function(lambda: store.num_npcs)
-    cleanup.callback(metrics.NPCS_STORED.set_function, lambda: 0)
+def _watch(cleanup: contextlib.AsyncExitStack, store: Store, memory: LessonMemory) -> None:
+    """Lets the metrics ask how many NPCs there are, and what lessons hold, until the end."""
+    for gauge, found in ((metrics.NPCS_STORED, lambda: store.num_npcs), (metrics.LESSON_BYTES, lambda: memory.held)):
+        gauge.set_function(found)
+        cleanup.callback(gauge.set_function, lambda: 0)
 
 
 def _address(host: str, port: int) -> str:

@@ -12,10 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from npcmeta import header
-from npcmeta.archetype import (
-    Archetype,
-    load_archetype,
-)
+from npcmeta.archetype import Archetype, load_archetype
 from npcmeta.types import Normaliser, Params
 from tests import toys
 

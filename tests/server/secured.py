@@ -15,8 +15,6 @@ from tests.server.client import refusal
 from tests.server.test_http import frames
 
 LIST = "/npcmeta.v1.ArchetypeService/ListArchetypes"
-
-
 PAGE = "https://game.example"
 
 

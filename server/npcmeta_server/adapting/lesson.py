@@ -80,7 +80,10 @@ class Lesson:
     async def _adapt(self) -> None:
         while self._covered != len(self._clips):
             count = len(self._clips)
-            clip = clips.join(self._clips, self._hosted.archetype.spec)
-            job = AdaptJob(self._hosted.archetype.revision, self._npc.id, self._npc.seed, clip)
-            self._adapted = await self._pool.adapt(job, self._watch, client=self._client)
+            self._adapted = await self._pool.adapt(self._job(), self._watch, client=self._client)
             self._covered = count
+
+    def _job(self) -> AdaptJob:
+        """To adapt to everything; nobody but the pool keeps it, for it holds the examples once more."""
+        clip = clips.join(self._clips, self._hosted.archetype.spec)
+        return AdaptJob(self._hosted.archetype.revision, self._npc.id, self._npc.seed, clip)

@@ -31,6 +31,7 @@ class Entry:
     done: asyncio.Future[Answer]
     watch: Watch | None = None
     deaths: int = 0  # of processes that had it
+    place: int = 0  # in the queue, once it was there
 
     @property
     def cost(self) -> int:
@@ -43,11 +44,11 @@ class Queue:
 
     def __init__(self) -> None:
         """Begins empty."""
-        self._heap: list[tuple[float, int, Entry]] = []
-        self._order = itertools.count()
+        self._heap: list[tuple[float, int]] = []  # where a job begins, and its place; also of those that are gone
+        self._order = itertools.count(1)
         self._now = 0.0  # where the last job that was taken began
         self._ends: dict[str, float] = {}  # of each client's last job
-        self._entries: set[Entry] = set()
+        self._entries: dict[int, Entry] = {}  # by place; what is forgotten is not kept, its examples are large
         self._waiting: Counter[str] = Counter()  # jobs of each client that has some
 
     def __len__(self) -> int:
@@ -65,25 +66,27 @@ class Queue:
         begin = max(self._now, self._ends.get(entry.client, 0.0))
         self._ends[entry.client] = begin + entry.cost
         self._waiting[entry.client] += 1
-        self._entries.add(entry)
-        heapq.heappush(self._heap, (begin, next(self._order), entry))
+        entry.place = next(self._order)
+        self._entries[entry.place] = entry
+        heapq.heappush(self._heap, (begin, entry.place))
 
     def first(self) -> Entry | None:
         """The next job, which stays where it is."""
-        while self._heap and self._heap[0][2] not in self._entries:
+        while self._heap and self._heap[0][1] not in self._entries:
             heapq.heappop(self._heap)
-        return self._heap[0][2] if self._heap else None
+        return self._entries[self._heap[0][1]] if self._heap else None
 
     def take(self) -> Entry:
         """The next job, which is then gone from here; there has to be one."""
-        assert self.first() is not None
-        self._now, _, entry = heapq.heappop(self._heap)
+        entry = self.first()
+        assert entry is not None
+        self._now, _ = heapq.heappop(self._heap)
         self._left(entry)
         return entry
 
     def forget(self, entry: Entry) -> bool:
         """Removes a job that nobody wants any more, if it waits here."""
-        if entry not in self._entries:
+        if entry.place not in self._entries:
             return False
         self._left(entry)
         return True
@@ -94,9 +97,12 @@ class Queue:
             self._heap, self._ends, self._now = [], {}, 0.0
         elif len(self._ends) > 2 * len(self._waiting) + 100:
             self._ends = {client: end for client, end in self._ends.items() if end > self._now}
+        if len(self._heap) > 2 * len(self._entries) + 100:
+            self._heap = [each for each in self._heap if each[1] in self._entries]
+            heapq.heapify(self._heap)
 
     def _left(self, entry: Entry) -> None:
-        self._entries.remove(entry)
+        del self._entries[entry.place]
         self._waiting[entry.client] -= 1
         if not self._waiting[entry.client]:
             del self._waiting[entry.client]

@@ -15,7 +15,7 @@ from rich.table import Table
 from npcmeta_server import logs
 from npcmeta_server.access.tls import TlsFiles
 from npcmeta_server.catalog import Catalog
-from npcmeta_server.limits import MAX_CALLS, MAX_NPCS
+from npcmeta_server.limits import MAX_CALLS, MAX_LESSON_BYTES, MAX_NPCS
 from npcmeta_server.serving import MlAgents, Running, Settings, running
 from npcmeta_server.store import shown
 
@@ -31,6 +31,7 @@ def serve(
     http_port: int = 8080,
     bank_mebibytes: int = 1024,
     adaptation_processes: int = 1,
+    lesson_mebibytes: int = MAX_LESSON_BYTES >> 20,
     tls_certificate: Path | None = None,
     tls_key: Path | None = None,
     tls_client_ca: Path | None = None,
@@ -59,6 +60,8 @@ def serve(
         http_port: For gRPC-Web and Connect.
         bank_mebibytes: Memory for the states of acting NPCs, for each archetype.
         adaptation_processes: How many run inner loops beside each other; best as many as there are cores to spare.
+        lesson_mebibytes: Memory for examples that are being adapted to, in all Adapt streams and imports together;
+            frames need none of it.
         tls_certificate: PEM file of the server's certificate, with the chain behind it.
         tls_key: PEM file of its key.
         tls_client_ca: PEM file of certificates; clients have to show one that they signed.
@@ -84,11 +87,13 @@ def serve(
             raise ValueError(f"{option} is {value}, expected 0 (any that is free) to 65535")
     if not 1 <= adaptation_processes <= 64:
         raise ValueError(f"--adaptation-processes is {adaptation_processes}, expected 1 to 64")
+    if lesson_mebibytes < 1:
+        raise ValueError(f"--lesson-mebibytes is {lesson_mebibytes}, expected 1 or more")
     named = behaviors(mlagents_behaviors)
     mlagents = None if mlagents_port is None else MlAgents(mlagents_port, named, not mlagents_likeliest)
     settings = Settings(
         archetypes, store, host, port, http_port, bank_mebibytes << 20, adaptation_processes,
-        max_calls=max_calls, max_npcs=max_npcs,
+        lesson_mebibytes << 20, max_calls=max_calls, max_npcs=max_npcs,
         tls=_tls(tls_certificate, tls_key, tls_client_ca), tokens=tokens, insecure=insecure, origins=cors_origins,
         drain_seconds=drain_seconds, grace_seconds=grace_seconds, mlagents=mlagents, otlp_endpoint=otlp_endpoint,
     )  # fmt: skip

@@ -12,6 +12,7 @@ import torch
 from npcmeta_server import clips, messages, names
 from npcmeta_server.adapting.jobs import Adapted, Progressed
 from npcmeta_server.adapting.lesson import Lesson
+from npcmeta_server.adapting.memory import LessonMemory, Share
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.clips import Clip
@@ -46,11 +47,17 @@ class Adapt:
     """Answers AdaptService."""
 
     def __init__(
-        self, roster: Roster, store: Store, storage: OwnerThread, pool: AdaptationPool, stopping: asyncio.Event
+        self,
+        roster: Roster,
+        store: Store,
+        storage: OwnerThread,
+        pool: AdaptationPool,
+        memory: LessonMemory,
+        stopping: asyncio.Event,
     ) -> None:
-        """Adapts in `pool`; commits through the roster. Once `stopping` is set, no stream begins."""
+        """Adapts in `pool`, to what fits into `memory`; commits through the roster. Once `stopping` is set, no more."""
         self._roster, self._store, self._storage, self._pool = roster, store, storage, pool
-        self._stopping = stopping
+        self._memory, self._stopping = memory, stopping
 
     async def adapt(
         self, requests: AsyncIterator[adapt_pb2.AdaptRequest], content: str = ""
@@ -75,9 +82,11 @@ class Adapt:
 
     async def adapt_once(self, request: adapt_pb2.AdaptOnceRequest) -> AsyncIterator[adapt_pb2.AdaptResponse]:
         """The same with everything in one request."""
-        content = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        async for response in self.adapt(_one_by_one(request), content):
-            yield response
+        with self._memory.share() as share:
+            share.take(2 * request.ByteSize())  # as it came, and parsed
+            content = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+            async for response in self.adapt(_one_by_one(request), content):
+                yield response
 
     async def _session(self, stream: AsyncIterator[adapt_pb2.AdaptRequest], send: Send, content: str) -> None:
         requests = until(self._stopping, stream)
@@ -92,10 +101,14 @@ class Adapt:
             if not isinstance(pupil, Pupil):
                 send(_committed(pupil))
                 return
-            send(_started(pupil))
-            await self._teach(pupil, requests, send)
+            with self._memory.share() as share:
+                share.take_clips(pupil.known)
+                send(_started(pupil))
+                await self._teach(pupil, requests, send, share)
 
-    async def _teach(self, pupil: Pupil, requests: AsyncIterator[adapt_pb2.AdaptRequest], send: Send) -> None:
+    async def _teach(
+        self, pupil: Pupil, requests: AsyncIterator[adapt_pb2.AdaptRequest], send: Send, share: Share
+    ) -> None:
         lesson = Lesson(self._pool, pupil.hosted, pupil.row, pupil.known, lambda step: send(_progress(step)), caller())
         shown: list[Shown] = []
         try:
@@ -110,6 +123,7 @@ class Adapt:
                     send(_discarded(pupil))
                     return
                 clip, kept = await self._read(pupil, request)
+                share.take_clips([clip])
                 lesson.show(clip, more_at_once=pupil.at_once)
                 shown.append(kept)
                 send(_accepted(clip.examples, lesson.examples))

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from npcmeta.archetype import acting_part, begin_npc, build_learner, npc_to_bytes
 from npcmeta_server import clips, messages, names, portable
+from npcmeta_server.adapting.memory import LessonMemory, Share
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
@@ -29,11 +30,17 @@ class Npcs:
     """Answers NpcService."""
 
     def __init__(
-        self, roster: Roster, store: Store, storage: OwnerThread, filing: OwnerThread, pool: AdaptationPool
+        self,
+        roster: Roster,
+        store: Store,
+        storage: OwnerThread,
+        filing: OwnerThread,
+        pool: AdaptationPool,
+        memory: LessonMemory,
     ) -> None:
-        """Keeps NPCs in the store, which belongs to the thread `storage`; files are read on `filing`."""
+        """Keeps NPCs in the store, which belongs to the thread `storage`; files are read on `filing`, into `memory`."""
         self._roster, self._store, self._storage = roster, store, storage
-        self._filing, self._pool = filing, pool
+        self._filing, self._pool, self._memory = filing, pool, memory
 
     async def create_npc(self, request: npcs_pb2.CreateNpcRequest) -> resources_pb2.Npc:
         """Makes an NPC; it can act at once."""
@@ -51,6 +58,11 @@ class Npcs:
 
     async def import_npc(self, request: npcs_pb2.ImportNpcRequest) -> resources_pb2.Npc:
         """Makes an NPC of a file, on the thread for files: it may be long, and is anybody's."""
+        with self._memory.share() as share:
+            share.take(3 * request.ByteSize())  # as it came, parsed, and the file
+            return await self._import(request, share)
+
+    async def _import(self, request: npcs_pb2.ImportNpcRequest, share: Share) -> resources_pb2.Npc:
         file = await self._filing.run(lambda: request.file)  # a copy each time
         key = await self._filing.run(_file_key, request.npc_id, file, request.request_id)
         if (before := await self._storage.run(self._store.created, key)) is not None:
@@ -58,6 +70,7 @@ class Npcs:
         npc = await self._filing.run(portable.read, file)
         await self._roster.know_revision(npc.archetype_name, npc.archetype_revision)
         checked = await self._filing.run(portable.check, npc, self._roster.repertoire)
+        share.take_clips(checked.clips)
         made = await copying.from_file(checked, request.npc_id, self._pool, self._filing)
         stored, _ = await self._storage.run(
             self._store.create_npc, made.row, made.archetype_revision, made.state, key, made.support_nll, made.clips

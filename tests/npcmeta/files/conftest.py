@@ -4,10 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from npcmeta.archetype import (
-    Archetype,
-    save_archetype,
-)
+from npcmeta.archetype import Archetype, save_archetype
 from tests.npcmeta.forging import archetype_of
 
 

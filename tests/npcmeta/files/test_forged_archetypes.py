@@ -11,13 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 
-from npcmeta.archetype import (
-    Archetype,
-    ArchetypeFileError,
-    begin_npc,
-    build_learner,
-    save_archetype,
-)
+from npcmeta.archetype import Archetype, ArchetypeFileError, begin_npc, build_learner, save_archetype
 from npcmeta.learners import LEARNERS
 from npcmeta.types import Params
 from tests import toys

@@ -1,6 +1,7 @@
 """The queue before the adaptation processes: equal shares, an order within each client, limits, and nobody is lost."""
 
 import asyncio
+import weakref
 
 import numpy as np
 import pytest
@@ -73,6 +74,20 @@ async def test_what_is_forgotten_is_gone_at_once_and_counts_no_more(
     assert kept in [queue.take() for _ in range(2)]
     assert taken(queue) == ["one"]
     assert queue.first() is None
+
+
+async def test_nothing_is_kept_of_what_is_forgotten_while_others_wait(queue: Queue) -> None:
+    steady = entry("steady")
+    queue.put(steady)
+    for _ in range(1_000):
+        unwanted = entry("hasty")
+        queue.put(unwanted)
+        assert queue.forget(unwanted)
+        gone = weakref.ref(unwanted)
+        del unwanted
+        assert gone() is None  # and with it its examples
+    assert len(queue._heap) < 200
+    assert queue.take() is steady
 
 
 async def test_all_clients_together_have_a_limit(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,7 @@ from tests.server.client import Stream, cast, refusal
 from tests.server.secured import LIST, Secured, connect_outcome, grpc_outcome, grpc_web_outcome
 
 DELETE = "/npcmeta.v1.NpcService/DeleteNpc"
-
-
 UPGRADE = "/npcmeta.v1.UpgradeService/UpgradeNpcs"
-
-
 UPLOAD = "/npcmeta.v1.ArchetypeService/UploadArchetypeOnce"
 
 
