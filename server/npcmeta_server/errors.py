@@ -53,7 +53,7 @@ REASONS: dict[str, Reason] = {
         "a behaviour, or a file, has other sensors or actions than the archetype",
     ),
     "REVISION_UNAVAILABLE": Reason(
-        grpc.StatusCode.FAILED_PRECONDITION, "the NPC was adapted by an archetype revision that is not loaded"
+        grpc.StatusCode.FAILED_PRECONDITION, "the NPC needs an archetype revision that is not loaded"
     ),
     "INVALID_ARCHETYPE": Reason(grpc.StatusCode.INVALID_ARGUMENT, "an uploaded file is no archetype that can act here"),
     "ARCHETYPE_IN_USE": Reason(grpc.StatusCode.FAILED_PRECONDITION, "NPCs act with what was to be retired"),

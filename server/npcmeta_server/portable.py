@@ -112,7 +112,7 @@ def _host(npc: Npc, repertoire: Repertoire) -> tuple[Hosted, bool]:
     name = npc.archetype_name
     if (same := repertoire.revision(name, npc.archetype_revision)) is not None:
         return same, True
-    if name not in repertoire.names:
+    if name not in repertoire:
         raise ServiceError(
             "REVISION_UNAVAILABLE",
             f'the NPC belongs to archetype "{name[:63]}", offered are: {", ".join(repertoire.names[:20])}; upload its '

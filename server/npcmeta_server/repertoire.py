@@ -26,6 +26,14 @@ class Repertoire:
         """The archetypes, in order."""
         return sorted(self._current)
 
+    def __contains__(self, name: str) -> bool:
+        """Whether an archetype is offered."""
+        return name in self._current
+
+    def current_revision(self, name: str) -> str:
+        """The revision that new NPCs of an archetype get; empty: it is not offered."""
+        return self._current[name].archetype.revision if name in self._current else ""
+
     def current(self, name: str) -> Hosted:
         """What new NPCs of an archetype are made with, or ARCHETYPE_NOT_FOUND."""
         hosted = self._current.get(name)

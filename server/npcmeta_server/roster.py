@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
 
 from npcmeta.types import Params
 from npcmeta_server.acting.policy import Decisions, Frame
@@ -15,7 +14,7 @@ from npcmeta_server.catalog import Catalog, Hosted
 from npcmeta_server.commits import Commits, renew
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
-from npcmeta_server.repertoire import unavailable
+from npcmeta_server.reserve import Reserve
 from npcmeta_server.seating import Acting, Resident, resident, seat
 from npcmeta_server.store import ONCE, CommitRequest, Committed, NpcRow, RequestKey, Store
 
@@ -23,10 +22,6 @@ log = logging.getLogger(__name__)
 
 AT_A_TIME = 256
 """NPCs that are read from the store in one turn: a cast of thousands must not keep commits waiting."""
-
-R = TypeVar("R")
-Fetch = Callable[[str, str], Awaitable[object]]
-"""Lets a revision of an archetype act that is kept, or raises ServiceError if it is not."""
 
 
 class Roster:
@@ -37,18 +32,22 @@ class Roster:
         self._store, self._storage = store, storage
         self._troupe = Troupe(catalog, bank_bytes)
         self.repertoire = self._troupe.repertoire
+        self.reserve = Reserve(self.repertoire, store, storage)
         self._turn = asyncio.Lock()
         self._commits = Commits(store, storage, self._troupe, self._turn)
         self._busy: set[str] = set()
-        self._lost: set[str] = set()  # archetype revisions that are not kept
-        self.fetch: Fetch | None = None
-        """Is asked for archetype revisions that NPCs were moved to by another server, or rolled back to."""
         self.streams = 0
         """How many streams may ask for frames."""
 
     def hosted(self, archetype: str) -> Hosted:
         """The current revision of an archetype, or ARCHETYPE_NOT_FOUND."""
         return self.repertoire.current(archetype)
+
+    async def offered(self, archetype: str) -> Hosted:
+        """The same; an archetype that is unknown here is looked for among those that other servers offer."""
+        if archetype not in self.repertoire:
+            await self.reserve.follow(archetype)
+        return self.hosted(archetype)
 
     async def host(self, hosted: Hosted) -> None:
         """Lets a further archetype revision act beside those that do; done to the end even if whoever asked is gone.
@@ -85,7 +84,7 @@ class Roster:
                 self.release(archetype, found)
                 task.add_done_callback(lambda done: self._release_late(archetype, done))
                 raise
-        return await self._again(archetype, npcs, found) if await self._fetched(found) else found
+        return await self._again(archetype, npcs, found) if await self.reserve.fetched(found) else found
 
     def release(self, archetype: str, found: Sequence[Acting | ServiceError]) -> None:
         """Gives back what `acquire` gave."""
@@ -100,35 +99,7 @@ class Roster:
 
     async def roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
         """Lets a kept revision act again, on disk first; done to the end even if whoever asked is gone."""
-        return await self.with_revision(lambda: asyncio.shield(self._roll_back(npc, number, etag, request)))
-
-    async def with_revision(self, work: Callable[[], Awaitable[R]]) -> R:
-        """Does work; if an archetype revision is not loaded that it needs and that is kept, again with that."""
-        try:
-            return await work()
-        except ServiceError as error:
-            if not await self._fetched([error]):
-                raise
-            return await work()
-
-    async def know(self, npc: str) -> None:
-        """Lets the archetype revision of an NPC act, if another server moved the NPC to it."""
-        if self._store.shared:
-            row, revision, _ = await self._storage.run(self._store.state, npc)
-            if self.repertoire.revision(row.archetype, revision.archetype_revision) is None:
-                await self._fetched([unavailable(row.archetype, revision.archetype_revision, npc)])
-
-    async def know_revision(self, archetype: str, revision: str) -> None:
-        """Lets a revision of an archetype that is offered act, if it is kept and can."""
-        if archetype not in self.repertoire.names or self.repertoire.revision(archetype, revision) is not None:
-            return
-        try:
-            if self.fetch is not None:
-                await self.fetch(archetype, revision)
-        except ServiceError as error:
-            if error.reason == "STORE_UNAVAILABLE":
-                raise
-            log.info("archetypes/%s, revision %s: %s", archetype, revision[:12], error.message)
+        return await self.reserve.with_revision(lambda: asyncio.shield(self._roll_back(npc, number, etag, request)))
 
     async def delete(self, npc: str, etag: str, request: RequestKey = ONCE) -> None:
         """Deletes an NPC from disk and from the banks; done to the end even if whoever asked is gone."""
@@ -175,26 +146,6 @@ class Roster:
             self.release(archetype, found)
             raise
         return found
-
-    async def _fetched(self, found: Iterable[Acting | ServiceError]) -> bool:
-        """Lets archetype revisions act that were not loaded, if they are kept; says whether there were some."""
-        wanted = {
-            (entry.metadata["archetype"], entry.metadata["archetype_revision"])
-            for entry in found
-            if isinstance(entry, ServiceError) and entry.reason == "REVISION_UNAVAILABLE"
-        }
-        some = False
-        for archetype, revision in sorted(wanted):
-            if self.fetch is None or revision in self._lost:
-                continue
-            try:
-                await self.fetch(archetype, revision)
-                some = True
-            except ServiceError as error:
-                log.warning("archetypes/%s, revision %s: %s", archetype, revision[:12], error.message)
-                if error.reason != "STORE_UNAVAILABLE":
-                    self._lost.add(revision)
-        return some
 
     async def _roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
         async with self._turn:

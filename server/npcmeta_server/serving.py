@@ -112,14 +112,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         vetter = Vetter()
         cleanup.callback(vetter.close)
         uploads = Uploads(roster, store, storage, pool, vetter)
-        roster.fetch = uploads.load
+        roster.reserve.fetch, roster.reserve.adopt = uploads.load, uploads.adopt
         upgrader = Upgrader(roster, store, storage, pool, uploads)
         cleanup.push_async_callback(upgrader.close)
         filing = OwnerThread("files")
         cleanup.callback(filing.close)
         act, npcs = Act(roster, stopping), Npcs(roster, store, storage, filing, pool, memory)
         services: Services = {
-            "ArchetypeService": Archetypes(roster, store, storage, pool, uploads, stopping),
+            "ArchetypeService": Archetypes(roster, store, storage, uploads, stopping),
             "UpgradeService": Upgrades(roster, store, storage, uploads, upgrader),
             "NpcService": npcs,
             "ActService": act,

@@ -35,7 +35,7 @@ async def test_npcs_of_an_older_revision_act_beside_new_ones_until_a_commit_move
         asked.append((archetype, revision))
         await roster.host(old)
 
-    roster.fetch = fetch
+    roster.reserve.fetch = fetch
     found = await roster.acquire("guard", ["nobody", "amy", "amy"])
     assert [isinstance(entry, Acting) for entry in found] == [False, True, True]
     assert asked == [("guard", old.archetype.revision)]

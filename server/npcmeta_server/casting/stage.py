@@ -75,7 +75,7 @@ class Stage:
 
     async def _added(self, wanted: act_pb2.Group) -> act_pb2.GroupResult:
         try:
-            group = self._wanted_group(wanted)
+            group = await self._wanted_group(wanted)
             refused = await self._add_members(group, wanted.members)
         except ServiceError as error:
             return act_pb2.GroupResult(group=wanted.group, status=error.status())
@@ -85,7 +85,7 @@ class Stage:
         result.refused.extend(refused)
         return result
 
-    def _wanted_group(self, wanted: act_pb2.Group) -> Group:
+    async def _wanted_group(self, wanted: act_pb2.Group) -> Group:
         """The group that a cast names: the one there is, or a new one."""
         group = self._groups.get(wanted.group)
         if group is None:
@@ -93,7 +93,7 @@ class Stage:
                 raise ServiceError(
                     "TOO_MANY", f"the stream has {MAX_GROUPS} groups, expected no more", limit=MAX_GROUPS
                 )
-            group = Group(self._roster.hosted(names.archetype_id(wanted.archetype)))
+            group = Group(await self._roster.offered(names.archetype_id(wanted.archetype)))
         elif wanted.archetype and wanted.archetype != f"archetypes/{group.archetype}":
             raise ServiceError(
                 "WRONG_ARCHETYPE",

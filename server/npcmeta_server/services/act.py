@@ -49,7 +49,7 @@ class Act:
             return await self._act_once(request)
 
     async def _act_once(self, request: act_pb2.ActOnceRequest) -> act_pb2.ActOnceResponse:
-        hosted = self._roster.hosted(names.archetype_id(request.archetype))
+        hosted = await self._roster.offered(names.archetype_id(request.archetype))
         archetype = hosted.archetype.name
         if not 0 < len(request.npcs) <= MAX_ROWS:
             raise ServiceError("TOO_MANY", f"{len(request.npcs)} npcs, expected 1 to {MAX_ROWS}", limit=MAX_ROWS)

@@ -96,7 +96,7 @@ class Adapt:
         npc = names.npc_id(first.setup.npc)
         with self._roster.alone(npc):
             request = _request_key(npc, first.setup, content)
-            await self._roster.know(npc)
+            await self._roster.reserve.know(npc)
             pupil = await self._storage.run(self._begin, npc, first.setup, request, bool(content))
             if not isinstance(pupil, Pupil):
                 send(_committed(pupil))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator
 
 from google.protobuf.empty_pb2 import Empty
 
 from npcmeta_server import messages, names
-from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, resources_pb2
 from npcmeta_server.owner_thread import OwnerThread
@@ -20,8 +18,6 @@ from npcmeta_server.services.npcs import request_key
 from npcmeta_server.services.stopping import until
 from npcmeta_server.services.uploads import Uploads
 from npcmeta_server.store import RequestKey, Store, archetypes, requests, upgrades
-
-log = logging.getLogger(__name__)
 
 COUNTED_SECONDS, COUNTED_TIMES = 5.0, 20
 """How long NPCs stay counted, at least, and in times of what it took: seconds for a million, in which commits wait."""
@@ -35,12 +31,11 @@ class Archetypes:
         roster: Roster,
         store: Store,
         storage: OwnerThread,
-        pool: AdaptationPool,
         uploads: Uploads,
         stopping: asyncio.Event,
     ) -> None:
         """Offers what the roster has. Once `stopping` is set, uploads end."""
-        self._roster, self._store, self._storage, self._pool = roster, store, storage, pool
+        self._roster, self._store, self._storage = roster, store, storage
         self._uploads, self._stopping = uploads, stopping
         self._counts: dict[str, dict[str, int]] = {}
         self._counted_until = 0.0
@@ -51,6 +46,7 @@ class Archetypes:
         """A page of archetypes in order of name."""
         size = paging.checked_size(request.page_size)
         after = paging.after(request)
+        await self._roster.reserve.follow_all()
         behind = [name for name in self._roster.repertoire.names if name > after]
         page, more = paging.cut(behind, size)
         return archetypes_pb2.ListArchetypesResponse(
@@ -60,7 +56,9 @@ class Archetypes:
 
     async def get_archetype(self, request: archetypes_pb2.GetArchetypeRequest) -> resources_pb2.Archetype:
         """One archetype."""
-        return await self._described(names.archetype_id(request.name))
+        name = names.archetype_id(request.name)
+        await self._roster.reserve.follow(name)
+        return await self._described(name)
 
     async def upload_archetype(
         self, requests: AsyncIterator[archetypes_pb2.UploadArchetypeRequest]
@@ -78,6 +76,7 @@ class Archetypes:
         """Lets a revision, or a whole archetype, act no more."""
         name, key = names.archetype_id(request.name), request_key("RetireArchetype", request)
         if await self._storage.run(self._store.do, requests.repeated, key) is None:
+            await self._roster.reserve.follow(name)
             await asyncio.shield(self._retire(name, request.revision, key))
         return Empty()
 
@@ -95,10 +94,7 @@ class Archetypes:
                 raise in_use(name, revision, "new NPCs get it: make another one current, or retire the whole archetype")
             gone = [revision] if revision else [each.archetype.revision for each in repertoire.revisions(name)][::-1]
             with repertoire.closed_to_new_npcs(name):
-                await self._roster.retire(name, gone, lambda: self._written(name, revision, key))
-            for each in gone:
-                self._pool.unload(each)
-                log.info("archetypes/%s: revision %s was retired", name, each[:12])
+                await self._uploads.unload(name, gone, lambda: self._written(name, revision, key))
 
     def _written(self, name: str, revision: str, key: RequestKey) -> None:
         """Checks, on the store's thread, that no NPC acts with what is to be retired, and writes that it is."""

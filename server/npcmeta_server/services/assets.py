@@ -44,12 +44,13 @@ class Assets:
         """The header, then the file in chunks."""
         collection, part = names.asset(request.name)
         find = self._of_archetype if collection == "archetypes" else self._of_npc
-        asset = await self._roster.with_revision(lambda: find(part))
+        asset = await self._roster.reserve.with_revision(lambda: find(part))
         yield assets_pb2.FetchAssetResponse(header=_header(request.name, asset))
         for start in range(0, len(asset.data), CHUNK_BYTES):
             yield assets_pb2.FetchAssetResponse(chunk=asset.data[start : start + CHUNK_BYTES])
 
     async def _of_archetype(self, part: names.Part) -> Asset:
+        await self._roster.reserve.follow(part.parent)
         hosted = self._roster.hosted(part.parent)
         if part.id != "policy":
             raise _unknown(f"archetypes/{part.parent}", part.id, ("policy",))

@@ -44,17 +44,20 @@ class Npcs:
 
     async def create_npc(self, request: npcs_pb2.CreateNpcRequest) -> resources_pb2.Npc:
         """Makes an NPC; it can act at once."""
-        hosted = self._roster.repertoire.for_new_npcs(names.archetype_id(request.npc.archetype))
-        key = request_key("CreateNpc", request)
-        row = copying.new_row(request.npc_id, request.npc, hosted.archetype.name)
-        stored, _ = await self._storage.run(lambda: self._create(row, hosted, key))
+        name, key = names.archetype_id(request.npc.archetype), request_key("CreateNpc", request)
+        row = copying.new_row(request.npc_id, request.npc, name)
+
+        async def make() -> tuple[NpcRow, bool]:
+            return await self._storage.run(self._create, row, self._roster.repertoire.for_new_npcs(name), key)
+
+        stored, _ = await self._roster.reserve.with_current(name, make)
         return messages.npc(stored)
 
     async def clone_npc(self, request: npcs_pb2.CloneNpcRequest) -> resources_pb2.Npc:
         """Makes an NPC that begins as another one is."""
         key = request_key("CloneNpc", request)
         work = partial(self._storage.run, copying.clone, self._roster, self._store, request, key)
-        return messages.npc(await self._roster.with_revision(work))
+        return messages.npc(await self._roster.reserve.with_revision(work))
 
     async def import_npc(self, request: npcs_pb2.ImportNpcRequest) -> resources_pb2.Npc:
         """Makes an NPC of a file, on the thread for files: it may be long, and is anybody's."""
@@ -68,7 +71,7 @@ class Npcs:
         if (before := await self._storage.run(self._store.created, key)) is not None:
             return messages.npc(before)
         npc = await self._filing.run(portable.read, file)
-        await self._roster.know_revision(npc.archetype_name, npc.archetype_revision)
+        await self._roster.reserve.know_revision(npc.archetype_name, npc.archetype_revision)
         checked = await self._filing.run(portable.check, npc, self._roster.repertoire)
         share.take_clips(checked.clips)
         made = await copying.from_file(checked, request.npc_id, self._pool, self._filing)
@@ -106,7 +109,7 @@ class Npcs:
         """Stores a clip without adapting."""
         npc, key = names.npc_id(request.parent), request_key("CreateDemonstration", request)
         row = await self._storage.run(self._store.npc, npc)
-        hosted = self._roster.hosted(row.archetype)
+        hosted = await self._roster.offered(row.archetype)
         clip = clips.read(request.examples, hosted.archetype.spec, row.archetype)
         stored = await self._storage.run(self._store.add_demonstration, npc, clips.to_bytes(clip), clip.examples, key)
         return messages.demonstration(stored)
@@ -160,7 +163,7 @@ class Npcs:
     def _create(self, row: NpcRow, hosted: Hosted, key: RequestKey) -> tuple[NpcRow, bool]:
         archetype = hosted.archetype
         begun = acting_part(begin_npc(archetype, row.id, seed=row.seed), build_learner(archetype))
-        return self._store.create_npc(row, archetype.revision, npc_to_bytes(begun), key)
+        return self._store.create_npc(row, archetype.revision, npc_to_bytes(begun), key, current=True)
 
 
 def request_key(method: str, request: Any) -> RequestKey:

@@ -45,7 +45,7 @@ class Upgrades:
         """Begins an upgrade."""
         name, key = names.archetype_id(request.archetype), request_key("UpgradeNpcs", request)
         wanted = _wanted(name, request)
-        self._roster.hosted(name)
+        await self._roster.offered(name)
         if (before := await self._storage.run(self._store.do, requests.repeated, key)) is not None:
             return _message(await self._storage.run(self._store.do, upgrades.find, name, before["upgrade"]))
         await self._uploads.load(name, request.revision)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from npcmeta_server import names
 from npcmeta_server.adapting.pool import AdaptationPool
@@ -32,6 +32,7 @@ class Uploads:
         """Keeps files in the store, which belongs to the thread `storage`."""
         self._roster, self._store, self._storage, self._pool, self._vetter = roster, store, storage, pool, vetter
         self._under_way = 0
+        self._loading = asyncio.Lock()
         self.changing = asyncio.Lock()
         """Held while what is offered changes."""
 
@@ -56,16 +57,38 @@ class Uploads:
 
     async def load(self, name: str, revision: str) -> Hosted:
         """A revision that acts, or that is kept and acts from now on; ARCHETYPE_NOT_FOUND if there is none."""
-        if (found := self._roster.repertoire.revision(name, revision)) is not None:
-            return found
-        data = await self._storage.run(self._store.do, archetypes.data, revision)
-        hosted = None if data is None else await self._vetter.vet(data)
-        if hosted is None or hosted.archetype.name != name:
-            raise no_revision(name, revision)
+        async with self._loading:  # of many who ask at once, the others find it loaded
+            if (found := self._roster.repertoire.revision(name, revision)) is not None:
+                return found
+            data = await self._storage.run(self._store.do, archetypes.data, revision)
+            hosted = None if data is None else await self._vetter.vet(data)
+            if hosted is None or hosted.archetype.name != name:
+                raise no_revision(name, revision)
+            async with self.changing:
+                self._check_spec(hosted)
+                await self._host(hosted)
+            return hosted
+
+    async def adopt(self, name: str, revision: str) -> None:
+        """Gives a revision to new NPCs that another server made current; an empty one: the archetype was retired."""
+        if revision:
+            await self.load(name, revision)
+        repertoire = self._roster.repertoire
         async with self.changing:
-            self._check_spec(hosted)
-            await self._host(hosted)
-        return hosted
+            current = await self._storage.run(self._store.do, archetypes.current, name)
+            if current and repertoire.revision(name, current) is not None:
+                repertoire.make_current(name, current)
+                log.info("archetypes/%s: another server made revision %s current", name, current[:12])
+            elif current == "" and name in repertoire:
+                acting = [each.archetype.revision for each in repertoire.revisions(name)][::-1]
+                await self.unload(name, acting, lambda: None)
+
+    async def unload(self, name: str, revisions: Sequence[str], write: Callable[[], None]) -> None:
+        """Lets revisions act no more, a current one last, once `write` has written so; while `changing` is held."""
+        await self._roster.retire(name, revisions, write)
+        for each in revisions:
+            self._pool.unload(each)
+            log.info("archetypes/%s: revision %s was retired", name, each[:12])
 
     async def _add(self, setup: archetypes_pb2.UploadSetup, data: bytes) -> str:
         name = names.archetype_id(setup.archetype)
@@ -74,6 +97,7 @@ class Uploads:
         key = RequestKey(
             checked_request_id("UploadArchetype", setup.request_id), hashlib.sha256(said.encode()).hexdigest()
         )
+        await self._roster.reserve.follow(name)
         hosted = await self._vetter.vet(data)
         if hosted.archetype.name != name:
             raise ServiceError(
@@ -112,7 +136,7 @@ class Uploads:
     def _check_spec(self, hosted: Hosted) -> None:
         """Raises SPEC_MISMATCH if NPCs could not move to a revision from the current one."""
         name, spec = hosted.archetype.name, hosted.archetype.spec
-        if name not in self._roster.repertoire.names:
+        if name not in self._roster.repertoire:
             return
         expected = self._roster.hosted(name).archetype.spec
         if spec != expected:

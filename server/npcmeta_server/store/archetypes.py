@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Column, Connection, Float, LargeBinary, String, Table, func, insert, select, update
 
+from npcmeta_server.errors import ServiceError
 from npcmeta_server.store import schema
 from npcmeta_server.store.requests import remember, repeated
 from npcmeta_server.store.rows import RequestKey
@@ -48,6 +49,29 @@ class ArchetypeRevisionRow(NamedTuple):
 def everything(connection: Connection) -> dict[str, ArchetypeRow]:
     """All archetypes, by name."""
     return {row["name"]: ArchetypeRow(**row) for row in connection.execute(select(archetypes)).mappings()}
+
+
+def current(connection: Connection, name: str) -> str | None:
+    """The revision that new NPCs of an archetype get; empty: it was retired; None: it is not in the store."""
+    query = select(archetypes.c.current).where(archetypes.c.name == name)
+    found: str | None = connection.execute(query).scalar()
+    return found
+
+
+def check_current(connection: Connection, name: str, revision: str) -> None:
+    """Refuses to make an NPC with a revision that is not the current one any more, as another server changed that."""
+    found = current(connection, name)
+    if found == "":
+        message = f"archetypes/{name} was retired by another server; upload it again to offer it"
+        raise ServiceError("ARCHETYPE_NOT_FOUND", message, archetype=name)
+    if found not in (None, revision):
+        raise ServiceError(
+            "REVISION_UNAVAILABLE",
+            f"another server made revision {found[:12]} of archetypes/{name} current, which is not loaded here; "
+            "try again, or upload it here",
+            archetype=name,
+            archetype_revision=found,
+        )
 
 
 def kept(connection: Connection, name: str) -> list[ArchetypeRevisionRow]:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.limits import MAX_NPCS
-from npcmeta_server.store import copies, demonstrations, npcs, revisions, schema
+from npcmeta_server.store import archetypes, copies, demonstrations, npcs, revisions, schema
 from npcmeta_server.store.engine import failure, lost_race, nobody_knows, open_database, refusal
 from npcmeta_server.store.rows import (
     ONCE,
@@ -75,9 +75,15 @@ class Store:
         request: RequestKey,
         support_nll: float = 0.0,
         clips: Sequence[tuple[bytes, int]] = (),
+        *,
+        current: bool = False,
     ) -> tuple[NpcRow, bool]:
-        """Stores a new NPC with its state as revision 1 and the clips behind it; returns it, and whether it is new."""
-        row, is_new = self._run(self._create, npc, archetype_revision, state, request, support_nll, clips)
+        """Stores a new NPC with its state as revision 1 and the clips behind it; returns it, and whether it is new.
+
+        `current` says that its archetype revision has to be the one that new NPCs get, also if another server changed
+        that: else ARCHETYPE_NOT_FOUND or REVISION_UNAVAILABLE.
+        """
+        row, is_new = self._run(self._create, npc, archetype_revision, state, request, support_nll, clips, current)
         self._num_npcs += is_new
         return row, is_new
 
@@ -201,9 +207,12 @@ class Store:
         request: RequestKey,
         support_nll: float,
         clips: Sequence[tuple[bytes, int]],
+        current: bool,
     ) -> tuple[NpcRow, bool]:
         if (before := npcs.created(connection, request)) is not None:
             return before, False
+        if current and self.shared:
+            archetypes.check_current(connection, npc.archetype, archetype_revision)
         npcs.create(connection, npc, archetype_revision, state, request, support_nll)
         copies.write_sources(connection, npc.id, clips)
         if self._num_npcs >= self._max_npcs:

@@ -32,7 +32,7 @@ class CountingRoster:
         self.frames: list[Frame] = []
         self.streams = 0
 
-    def hosted(self, archetype: str) -> Any:
+    async def offered(self, archetype: str) -> Any:
         if archetype == "dragon":
             raise ServiceError("ARCHETYPE_NOT_FOUND", "there is no archetypes/dragon")
         return SimpleNamespace(archetype=SimpleNamespace(name=archetype, revision="r", spec=toys.spec("mixed")))

@@ -1,5 +1,6 @@
 """Two servers that act with the NPCs of one database: what one commits, the other's next cast has."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from npcmeta.archetype import begin_npc, npc_to_bytes
-from npcmeta_server import catalog
+from npcmeta_server import catalog, reserve
 from npcmeta_server.catalog import Catalog
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.roster import Roster
-from npcmeta_server.store import Store
+from npcmeta_server.store import Store, archetypes
 from tests.server.conftest import save
 from tests.server.store.postgres import Cluster
 from tests.server.test_roster import ANY, acquired, create, offered, revisions, wanted
@@ -106,11 +107,36 @@ async def test_who_was_moved_elsewhere_acts_with_an_archetype_revision_that_is_l
         assert await revisions(second, bob) == [1]  # nobody waits for what is being loaded
         await second.host(newer)
 
-    second.fetch = fetch
+    second.reserve.fetch = fetch
     assert await revisions(second, *await acquired(second, "amy", "bob")) == [1, 2]
     assert await revisions(second, bob) == [2]
-    await second.know("bob")
+    await second.reserve.know("bob")
     assert asked == [newer.archetype.revision]
+
+
+async def test_what_another_made_current_and_cannot_be_loaded_is_tried_again_only_after_a_while(
+    houses: tuple[House, House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, store, storage), (second, *_) = houses
+    await storage.run(store.do, archetypes.keep, "guard", "f" * 64, b"not a file", current=True, request=ANY)
+    asked: list[str] = []
+
+    async def adopt(archetype: str, revision: str) -> None:
+        asked.append(revision)
+        raise ServiceError("INVALID_ARCHETYPE", "it is none")
+
+    async def make() -> None:
+        await storage.run(store.do, archetypes.check_current, "guard", second.repertoire.current_revision("guard"))
+
+    second.reserve.adopt = adopt
+    monkeypatch.setattr(reserve, "LOST_SECONDS", 2.0)
+    for times in (1, 1, 2):
+        if times == 2:
+            await asyncio.sleep(reserve.LOST_SECONDS)
+        with pytest.raises(ServiceError, match="which is not loaded here; try again") as caught:
+            await second.reserve.with_current("guard", make)
+        assert caught.value.reason == "REVISION_UNAVAILABLE"
+        assert asked == ["f" * 64] * times
 
 
 async def test_while_the_database_is_away_those_in_memory_are_cast_and_act(
