@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -59,6 +60,11 @@ def read(message: tensor_pb2.Examples, spec: BehaviorSpec, archetype: str) -> Cl
         ),
         spec,
     )
+
+
+def announced(message: tensor_pb2.Examples) -> int:
+    """Bytes of observations that examples say they bring; to be believed once they are read."""
+    return 4 * math.prod(message.observations.shape)
 
 
 def of_arrays(arrays: Mapping[str, np.ndarray], spec: BehaviorSpec) -> Clip:

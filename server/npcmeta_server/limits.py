@@ -1,7 +1,11 @@
 """Every limit on what comes over the wire. docs/operating.md shows them; a test holds the table against this file."""
 
-MAX_MESSAGE_BYTES = 64 << 20
-"""bytes in a message, once it is unpacked"""
+MAX_FILE_MESSAGE_BYTES = 64 << 20
+"""bytes in a message that brings a file at once, once it is unpacked: UploadArchetypeOnce and ImportNpc"""
+MAX_TENSOR_MESSAGE_BYTES = 16 << 20
+"""the same of observations, examples, or pieces of a file: acting, adapting, CreateDemonstration, inference"""
+MAX_PLAIN_MESSAGE_BYTES = 1 << 20
+"""the same everywhere else"""
 HEAD_SECONDS = 20
 """seconds that the head of a request over HTTP takes to come"""
 BODY_SECONDS = 60

@@ -18,7 +18,7 @@ from npcmeta_server.access.tokens import TokenFile
 from npcmeta_server.adapting.memory import LessonMemory
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.catalog import Catalog
-from npcmeta_server.limits import MAX_CALLS, MAX_LESSON_BYTES, MAX_MESSAGE_BYTES, MAX_NPCS
+from npcmeta_server.limits import MAX_CALLS, MAX_FILE_MESSAGE_BYTES, MAX_LESSON_BYTES, MAX_NPCS
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.ports.grpc_port import GrpcPort
 from npcmeta_server.ports.http_port import HttpPort
@@ -57,7 +57,7 @@ class Settings(NamedTuple):
     bank_bytes: int = 1 << 30  # of acting state of one archetype, at most
     adaptation_processes: int = 1
     lesson_bytes: int = MAX_LESSON_BYTES
-    max_message_bytes: int = MAX_MESSAGE_BYTES
+    max_message_bytes: int = MAX_FILE_MESSAGE_BYTES  # of any method; most take less, see `access.sizes`
     max_calls: int = MAX_CALLS
     max_npcs: int = MAX_NPCS
     tls: TlsFiles | None = None

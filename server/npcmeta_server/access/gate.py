@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from types import TracebackType
 
 from npcmeta_server import metrics
-from npcmeta_server.access import roles
+from npcmeta_server.access import roles, sizes
 from npcmeta_server.access.quotas import Meter
 from npcmeta_server.access.tokens import Token, TokenFile
 from npcmeta_server.access.tracing import Begin, Span
@@ -34,6 +34,7 @@ class Call:
         given = headers.get(REQUEST_ID_HEADER, "")
         self.path, self.request_id = path, given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         self.reason = ""  # of the error that ended it
+        self.received = 0  # bytes of the message that came last
         self._gate, self._meter, self._headers, self._began = gate, meter, headers, time.monotonic()
         self._span: Span | None = None
 
@@ -43,7 +44,13 @@ class Call:
         return self._meter.token.name if self._meter else ""
 
     def message(self, size: int) -> None:
-        """Has to be told of every message of the client, in bytes; QUOTA_EXCEEDED if it is one too many."""
+        """Has to be told of every message of the client, in bytes, before it is parsed.
+
+        Raises:
+            ServiceError: TOO_MANY if it is too large, QUOTA_EXCEEDED if it is one too many.
+        """
+        self.received = size
+        sizes.check(self.path, size)
         if self._meter:
             self._meter.message(size)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from npcmeta_server import clips
+from npcmeta_server import beside, clips
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.adapting.queue import Watch
@@ -25,6 +25,7 @@ class Lesson:
         self._pool, self._hosted, self._npc, self._watch, self._client = pool, hosted, npc, watch, client
         self._clips, self._known = list(known), len(known)
         self.examples = sum(clip.examples for clip in self._clips)  # how many there are so far
+        self._bytes = sum(clip.nbytes for clip in self._clips)
         self._adapted: Adapted | None = None
         self._covered = -1  # clips behind the last result
         self._running: asyncio.Task[None] | None = None
@@ -38,6 +39,7 @@ class Lesson:
         clips.check_total(self.examples + clip.examples)
         self._clips.append(clip)
         self.examples += clip.examples
+        self._bytes += clip.nbytes
         if more_at_once:
             return
         if self._running is None or self._running.done():
@@ -79,11 +81,12 @@ class Lesson:
 
     async def _adapt(self) -> None:
         while self._covered != len(self._clips):
-            count = len(self._clips)
-            self._adapted = await self._pool.adapt(self._job(), self._watch, client=self._client)
-            self._covered = count
+            shown = list(self._clips)
+            self._adapted = await self._pool.adapt(await self._job(shown), self._watch, client=self._client)
+            self._covered = len(shown)
 
-    def _job(self) -> AdaptJob:
-        """To adapt to everything; nobody but the pool keeps it, for it holds the examples once more."""
-        clip = clips.join(self._clips, self._hosted.archetype.spec)
-        return AdaptJob(self._hosted.archetype.revision, self._npc.id, self._npc.seed, clip)
+    async def _job(self, shown: list[Clip]) -> AdaptJob:
+        """To adapt to some clips; nobody but the pool keeps it, for it holds the examples once more."""
+        archetype = self._hosted.archetype
+        clip = await beside.run(self._bytes, lambda: clips.join(shown, archetype.spec))
+        return AdaptJob(archetype.revision, self._npc.id, self._npc.seed, clip)

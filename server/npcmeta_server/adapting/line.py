@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 
+from npcmeta_server.adapting import orders
 from npcmeta_server.adapting.jobs import Answer, Cancel, Dropped, Load, Numbered, Order
 
 
@@ -37,7 +38,7 @@ class Line:
         self._hear()
         while not self.waiting:
             self.flush()
-            self._take(self._connection.recv())
+            self._take(orders.receive(self._connection))
             self._hear()
 
     def wanted(self, numbers: Iterable[int]) -> bool:
@@ -48,7 +49,7 @@ class Line:
 
     def _hear(self) -> None:
         while self._connection.poll():
-            self._take(self._connection.recv())
+            self._take(orders.receive(self._connection))
 
     def _take(self, order: Order) -> None:
         if isinstance(order, Numbered):

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from npcmeta_server import metrics
-from npcmeta_server.adapting import worker
+from npcmeta_server.adapting import orders, worker
 from npcmeta_server.adapting.jobs import Answer, Cancel, Load, Numbered, Order, Progressed
 from npcmeta_server.adapting.queue import Entry
 from npcmeta_server.owner_thread import OwnerThread
@@ -159,4 +159,4 @@ def _sent(connection: Connection | None, order: Order) -> None:
     # One that is gone is noticed by whoever reads from it.
     with contextlib.suppress(OSError):
         if connection is not None:
-            connection.send(order)
+            orders.send(connection, order)

@@ -39,6 +39,12 @@ def caller() -> str:
     return f"token:{call.token}" if call is not None and call.token else peer.get("")
 
 
+def received() -> int:
+    """Bytes of the message that the running task answers, as it came; asking it would cost as much as writing it."""
+    call = current.get()
+    return call.received if call is not None else 0
+
+
 Services = Mapping[str, Any]
 """From the name of a service, for example "ActService", to the object that answers it."""
 

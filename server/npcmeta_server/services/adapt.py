@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-from npcmeta_server import clips, messages, names
-from npcmeta_server.adapting.jobs import Adapted, Progressed
+from npcmeta_server import beside, clips, messages, names
+from npcmeta_server.adapting.jobs import Adapted
 from npcmeta_server.adapting.lesson import Lesson
 from npcmeta_server.adapting.memory import LessonMemory, Share
 from npcmeta_server.adapting.pool import AdaptationPool
@@ -20,8 +20,11 @@ from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import adapt_pb2
 from npcmeta_server.limits import MAX_BUDGET_SECONDS
 from npcmeta_server.owner_thread import OwnerThread
-from npcmeta_server.ports.surface import caller
+from npcmeta_server.ports.surface import caller, received
 from npcmeta_server.roster import Roster
+from npcmeta_server.services import adapt_requests
+from npcmeta_server.services.adapt_requests import NOTHING, Said
+from npcmeta_server.services.adapt_responses import accepted, committed, discarded, progress, started
 from npcmeta_server.services.npcs import checked_request_id
 from npcmeta_server.services.stopping import until
 from npcmeta_server.store import CommitRequest, Committed, NpcRow, RequestKey, Store
@@ -59,18 +62,21 @@ class Adapt:
         self._roster, self._store, self._storage, self._pool = roster, store, storage, pool
         self._memory, self._stopping = memory, stopping
 
-    async def adapt(
-        self, requests: AsyncIterator[adapt_pb2.AdaptRequest], content: str = ""
-    ) -> AsyncIterator[adapt_pb2.AdaptResponse]:
-        """Setup, examples, commit; responses come as soon as there is something to say.
+    def adapt(self, requests: AsyncIterator[adapt_pb2.AdaptRequest]) -> AsyncIterator[adapt_pb2.AdaptResponse]:
+        """Setup, examples, commit; responses come as soon as there is something to say."""
+        return self._answers(adapt_requests.streamed(requests), "")
 
-        Args:
-            requests: The stream.
-            content: A digest of all that is said, if it comes at once; it is then adapted to at once, and a retry has
-                to say the same.
-        """
+    async def adapt_once(self, request: adapt_pb2.AdaptOnceRequest) -> AsyncIterator[adapt_pb2.AdaptResponse]:
+        """The same with everything in one request: it is adapted to at the end, and a retry has to say the same."""
+        with self._memory.share() as share:
+            share.take(2 * received())  # as it came, and parsed
+            content = await beside.run(received(), lambda: adapt_requests.digest(request))
+            async for response in self._answers(adapt_requests.at_once(request), content):
+                yield response
+
+    async def _answers(self, stream: AsyncIterator[Said], content: str) -> AsyncIterator[adapt_pb2.AdaptResponse]:
         responses: asyncio.Queue[adapt_pb2.AdaptResponse | None] = asyncio.Queue()
-        session = asyncio.create_task(self._session(requests, responses.put_nowait, content))
+        session = asyncio.create_task(self._session(stream, responses.put_nowait, content))
         session.add_done_callback(lambda _: responses.put_nowait(None))
         try:
             while (response := await responses.get()) is not None:
@@ -80,68 +86,57 @@ class Adapt:
             session.cancel()
             await asyncio.gather(session, return_exceptions=True)
 
-    async def adapt_once(self, request: adapt_pb2.AdaptOnceRequest) -> AsyncIterator[adapt_pb2.AdaptResponse]:
-        """The same with everything in one request."""
-        with self._memory.share() as share:
-            share.take(2 * request.ByteSize())  # as it came, and parsed
-            content = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-            async for response in self.adapt(_one_by_one(request), content):
-                yield response
-
-    async def _session(self, stream: AsyncIterator[adapt_pb2.AdaptRequest], send: Send, content: str) -> None:
+    async def _session(self, stream: AsyncIterator[Said], send: Send, content: str) -> None:
         requests = until(self._stopping, stream)
-        first = await anext(requests, None)
-        if first is None or first.WhichOneof("request") != "setup":
+        first: Said | None = await anext(requests, None)  # Python 3.11 fails over a tuple as the default
+        kind, setup = first or NOTHING
+        if kind != "setup":
             raise ServiceError("INVALID_STREAM", "the first AdaptRequest has to be a setup")
-        npc = names.npc_id(first.setup.npc)
+        npc = names.npc_id(setup.npc)
         with self._roster.alone(npc):
-            request = _request_key(npc, first.setup, content)
+            request = _request_key(npc, setup, content)
             await self._roster.reserve.know(npc)
-            pupil = await self._storage.run(self._begin, npc, first.setup, request, bool(content))
+            pupil = await self._storage.run(self._begin, npc, setup, request, bool(content))
             if not isinstance(pupil, Pupil):
-                send(_committed(pupil))
+                send(committed(pupil))
                 return
             with self._memory.share() as share:
                 share.take_clips(pupil.known)
-                send(_started(pupil))
+                send(started(pupil.row, pupil.hosted.archetype.revision, pupil.known))
                 await self._teach(pupil, requests, send, share)
 
-    async def _teach(
-        self, pupil: Pupil, requests: AsyncIterator[adapt_pb2.AdaptRequest], send: Send, share: Share
-    ) -> None:
-        lesson = Lesson(self._pool, pupil.hosted, pupil.row, pupil.known, lambda step: send(_progress(step)), caller())
+    async def _teach(self, pupil: Pupil, requests: AsyncIterator[Said], send: Send, share: Share) -> None:
+        lesson = Lesson(self._pool, pupil.hosted, pupil.row, pupil.known, lambda step: send(progress(step)), caller())
         shown: list[Shown] = []
         try:
-            async for request in requests:
-                kind = request.WhichOneof("request")
+            async for kind, said in requests:
                 if kind == "commit":
                     adapted, used = await lesson.finish(pupil.seconds)
-                    send(_committed(await self._commit(pupil, adapted, shown[:used], shown[used:])))
+                    send(committed(await self._commit(pupil, adapted, shown[:used], shown[used:])))
                     return
                 if kind == "discard":
                     await lesson.discard()
-                    send(_discarded(pupil))
+                    send(discarded(pupil.row))
                     return
-                clip, kept = await self._read(pupil, request)
+                clip, kept = await self._read(pupil, kind, said)
                 share.take_clips([clip])
                 lesson.show(clip, more_at_once=pupil.at_once)
                 shown.append(kept)
-                send(_accepted(clip.examples, lesson.examples))
+                send(accepted(clip.examples, lesson.examples))
         finally:
             await lesson.discard()
 
-    async def _read(self, pupil: Pupil, request: adapt_pb2.AdaptRequest) -> tuple[Clip, Shown]:
+    async def _read(self, pupil: Pupil, kind: str | None, said: Any) -> tuple[Clip, Shown]:
         """The examples of a message, and what a commit is to keep of it: themselves, or where they are stored."""
-        archetype, kind = pupil.hosted.archetype, request.WhichOneof("request")
-        if kind == "examples":
-            clip = clips.read(request.examples, archetype.spec, archetype.name)
-            return clip, clip
-        if kind == "feedback":
-            clip = clips.read(request.feedback.examples, archetype.spec, archetype.name)
-            clip = clips.weighted(clip, request.feedback.weight)
+        if kind in ("examples", "feedback"):
+            archetype, examples = pupil.hosted.archetype, said if kind == "examples" else said.examples
+            size = clips.announced(examples)
+            clip = await beside.run(size, lambda: clips.read(examples, archetype.spec, archetype.name))
+            if kind == "feedback":
+                clip = clips.weighted(clip, said.weight)
             return clip, clip
         if kind == "demonstration":
-            part = names.demonstration(request.demonstration)
+            part = names.demonstration(said)
             return await self._storage.run(self._read_demonstration, part, pupil.hosted), part
         raise ServiceError(
             "INVALID_STREAM", "expected examples, a demonstration, feedback, a commit or a discard behind setup"
@@ -181,17 +176,6 @@ class Adapt:
         return clips.from_bytes(self._store.demonstration_data(*part), hosted.archetype.spec)
 
 
-async def _one_by_one(request: adapt_pb2.AdaptOnceRequest) -> AsyncIterator[adapt_pb2.AdaptRequest]:
-    yield adapt_pb2.AdaptRequest(setup=request.setup)
-    for demonstration in request.demonstrations:
-        yield adapt_pb2.AdaptRequest(demonstration=demonstration)
-    for examples in request.examples:
-        yield adapt_pb2.AdaptRequest(examples=examples)
-    for feedback in request.feedback:
-        yield adapt_pb2.AdaptRequest(feedback=feedback)
-    yield adapt_pb2.AdaptRequest(commit=adapt_pb2.Commit())
-
-
 def _clip_data(shown: list[Shown]) -> tuple[tuple[bytes, int], ...]:
     return tuple((clips.to_bytes(each), each.examples) for each in shown if isinstance(each, Clip))
 
@@ -217,34 +201,3 @@ def _time_budget(setup: adapt_pb2.AdaptSetup) -> float | None:
 def _request_key(npc: str, setup: adapt_pb2.AdaptSetup, content: str) -> RequestKey:
     said = hashlib.sha256(f"{npc}:{setup.from_scratch}:{content}".encode()).hexdigest()
     return RequestKey(checked_request_id("Adapt", setup.request_id), said)
-
-
-def _started(pupil: Pupil) -> adapt_pb2.AdaptResponse:
-    started = adapt_pb2.Started(
-        npc=f"npcs/{pupil.row.id}",
-        archetype=f"archetypes/{pupil.row.archetype}",
-        archetype_revision=pupil.hosted.archetype.revision,
-        examples=sum(clip.examples for clip in pupil.known),
-    )
-    return adapt_pb2.AdaptResponse(started=started)
-
-
-def _accepted(examples: int, total: int) -> adapt_pb2.AdaptResponse:
-    return adapt_pb2.AdaptResponse(accepted=adapt_pb2.Accepted(examples=examples, total_examples=total))
-
-
-def _progress(step: Progressed) -> adapt_pb2.AdaptResponse:
-    return adapt_pb2.AdaptResponse(progress=adapt_pb2.Progress(**step._asdict()))
-
-
-def _discarded(pupil: Pupil) -> adapt_pb2.AdaptResponse:
-    return adapt_pb2.AdaptResponse(discarded=adapt_pb2.Discarded(npc=f"npcs/{pupil.row.id}"))
-
-
-def _committed(done: Committed) -> adapt_pb2.AdaptResponse:
-    committed = adapt_pb2.Committed(
-        revision=messages.revision(done.revision),
-        demonstrations=[messages.demonstration_name(done.revision.npc, each) for each in done.clips],
-        left_out=[messages.demonstration_name(*each) for each in done.left_out],
-    )
-    return adapt_pb2.AdaptResponse(committed=committed)

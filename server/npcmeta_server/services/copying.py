@@ -39,13 +39,14 @@ async def from_file(read: Portable, npc_id: str, pool: AdaptationPool, filing: O
         own = npc._replace(name=name, display_name="")
         state, examples, nll = npc_to_bytes(own), npc.examples, await filing.run(portable.nll_of, read)
     else:
-        job = AdaptJob(archetype.revision, name, npc.seed, clips.join(read.clips, archetype.spec))
+        shown = await filing.run(clips.join, read.clips, archetype.spec)
+        job = AdaptJob(archetype.revision, name, npc.seed, shown)
         adapted = await pool.adapt(job, client=caller())
         state, examples, nll = adapted.data, adapted.examples, adapted.support_nll
     display_name = checked_text(npc.display_name, "display_name")
     row = NpcRow(name, archetype.name, display_name, npc.seed, 1, examples, now, now, new_etag())
-    shown = await filing.run(lambda: tuple((clips.to_bytes(clip), clip.examples) for clip in read.clips))
-    return Beginning(row, archetype.revision, state, nll, shown)
+    kept = await filing.run(lambda: tuple((clips.to_bytes(clip), clip.examples) for clip in read.clips))
+    return Beginning(row, archetype.revision, state, nll, kept)
 
 
 def clone(roster: Roster, store: Store, request: npcs_pb2.CloneNpcRequest, key: RequestKey) -> NpcRow:

@@ -11,7 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from npcmeta.archetype import acting_part, begin_npc, build_learner, npc_to_bytes
-from npcmeta_server import clips, messages, names, portable
+from npcmeta_server import beside, clips, messages, names, portable
 from npcmeta_server.adapting.memory import LessonMemory, Share
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.catalog import Hosted
@@ -19,6 +19,7 @@ from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
 from npcmeta_server.limits import MAX_REQUEST_ID
 from npcmeta_server.owner_thread import OwnerThread
+from npcmeta_server.ports.surface import received
 from npcmeta_server.roster import Roster
 from npcmeta_server.services import copying, paging
 from npcmeta_server.store import NpcFilter, NpcRow, RequestKey, Store
@@ -62,7 +63,7 @@ class Npcs:
     async def import_npc(self, request: npcs_pb2.ImportNpcRequest) -> resources_pb2.Npc:
         """Makes an NPC of a file, on the thread for files: it may be long, and is anybody's."""
         with self._memory.share() as share:
-            share.take(3 * request.ByteSize())  # as it came, parsed, and the file
+            share.take(3 * received())  # as it came, parsed, and the file
             return await self._import(request, share)
 
     async def _import(self, request: npcs_pb2.ImportNpcRequest, share: Share) -> resources_pb2.Npc:
@@ -107,11 +108,13 @@ class Npcs:
 
     async def create_demonstration(self, request: npcs_pb2.CreateDemonstrationRequest) -> resources_pb2.Demonstration:
         """Stores a clip without adapting."""
-        npc, key = names.npc_id(request.parent), request_key("CreateDemonstration", request)
+        npc, size = names.npc_id(request.parent), clips.announced(request.examples)
+        key = await beside.run(size, lambda: request_key("CreateDemonstration", request))
         row = await self._storage.run(self._store.npc, npc)
-        hosted = await self._roster.offered(row.archetype)
-        clip = clips.read(request.examples, hosted.archetype.spec, row.archetype)
-        stored = await self._storage.run(self._store.add_demonstration, npc, clips.to_bytes(clip), clip.examples, key)
+        spec = (await self._roster.offered(row.archetype)).archetype.spec
+        clip = await beside.run(size, lambda: clips.read(request.examples, spec, row.archetype))
+        data = await beside.run(size, lambda: clips.to_bytes(clip))
+        stored = await self._storage.run(self._store.add_demonstration, npc, data, clip.examples, key)
         return messages.demonstration(stored)
 
     async def list_demonstrations(

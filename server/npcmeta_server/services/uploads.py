@@ -8,7 +8,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-from npcmeta_server import names
+from npcmeta_server import beside, names
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
@@ -93,7 +93,8 @@ class Uploads:
     async def _add(self, setup: archetypes_pb2.UploadSetup, data: bytes) -> str:
         name = names.archetype_id(setup.archetype)
         _check_size(len(data))
-        said = f"{name}:{setup.current}:{hashlib.sha256(data).hexdigest()}"
+        digest = await beside.run(len(data), lambda: hashlib.sha256(data).hexdigest())
+        said = f"{name}:{setup.current}:{digest}"
         key = RequestKey(
             checked_request_id("UploadArchetype", setup.request_id), hashlib.sha256(said.encode()).hexdigest()
         )
@@ -170,7 +171,7 @@ async def _received(requests: AsyncIterator[archetypes_pb2.UploadArchetypeReques
         chunks.append(request.chunk)
         size += len(request.chunk)
         _check_size(size)
-    return b"".join(chunks)
+    return await beside.run(size, lambda: b"".join(chunks))
 
 
 def no_revision(name: str, revision: str) -> ServiceError:

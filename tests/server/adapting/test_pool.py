@@ -14,9 +14,9 @@ import pytest
 
 from npcmeta.archetype import Archetype
 from npcmeta_export.runtime import load_session
+from npcmeta_server.adapting import orders, worker
 from npcmeta_server.adapting import process as process_module
-from npcmeta_server.adapting import worker
-from npcmeta_server.adapting.jobs import Adapted, AdaptJob, ExportJob, Failed, Numbered, Progressed
+from npcmeta_server.adapting.jobs import Adapted, AdaptJob, ExportJob, Failed, Numbered, Order, Progressed
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.limits import MAX_EXAMPLES
@@ -78,14 +78,14 @@ async def test_a_job_that_processes_die_over_fails_and_takes_nobody_along(
     pool: AdaptationPool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await pool.adapt(job())
-    send = Connection.send
+    send = orders.send
 
-    def deadly(self: Connection, what: object) -> None:
-        send(self, what)
+    def deadly(connection: Connection, what: Order) -> None:
+        send(connection, what)
         if isinstance(what, Numbered) and what.job.npc == "npc-666":
             kill(pool)
 
-    monkeypatch.setattr(Connection, "send", deadly)
+    monkeypatch.setattr(orders, "send", deadly)
     with caplog.at_level(logging.CRITICAL, "npcmeta_server.adapting.process"):
         tasks = [asyncio.create_task(pool.adapt(job(5, seed))) for seed in (1, 666, 2, 3)]
         ends = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
