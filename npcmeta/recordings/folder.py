@@ -104,6 +104,18 @@ def read_file(path: Path, branch_sizes: tuple[int, ...] | None = None) -> Record
     raise RecordingError(f"{path}: not a recording; expected a file ending in {' or '.join(READERS)}, or a folder")
 
 
+def unusable(path: Path) -> list[str]:
+    """Why files at `path` cannot be read, each by itself; whether they fit together is not looked at."""
+    behavior = read_behavior((path if path.is_dir() else path.parent) / FILE)
+    found = []
+    for file in (file for _, files in find_characters(path)[0] for file in files):
+        try:
+            behavior.check(read_file(file, behavior.branch_sizes), str(file))
+        except RecordingError as error:
+            found.append(str(error))
+    return found
+
+
 def find_characters(path: Path) -> tuple[list[tuple[str, list[Path]]], tuple[str, ...]]:
     """Names and files of the characters at `path`, in name order, and notes on what was passed over."""
     if path.is_file():
@@ -180,9 +192,12 @@ def _widened(recording: Recording, sizes: tuple[int, ...], source: str) -> Recor
 
 def _spec(recordings: Sequence[Recording], behavior: Behavior) -> tuple[BehaviorSpec, tuple[str, ...]]:
     first, rate = recordings[0], behavior.tick_rate_hz or recordings[0].tick_rate_hz
-    notes = () if rate else (f"the tick rate is unknown, {DEFAULT_TICK_RATE_HZ:g} Hz assumed: tick_rate_hz in {FILE}",)
+    notes = [] if rate else [f"the tick rate is unknown, {DEFAULT_TICK_RATE_HZ:g} Hz assumed: tick_rate_hz in {FILE}"]
+    if first.branch_sizes and not first.branches_declared:
+        seen = " + ".join(map(str, first.branch_sizes))
+        notes.append(f"branch_sizes is not given, {seen} choices were seen: if there are more, branch_sizes in {FILE}")
     action = ActionSpec(first.continuous_actions.shape[1], first.branch_sizes)
-    return BehaviorSpec(first.observations.shape[1], action, rate or DEFAULT_TICK_RATE_HZ), notes
+    return BehaviorSpec(first.observations.shape[1], action, rate or DEFAULT_TICK_RATE_HZ), tuple(notes)
 
 
 def _filled(behavior: Behavior, expected: BehaviorSpec, path: Path) -> Behavior:

@@ -112,37 +112,30 @@ def evaluable(lengths: Sequence[int], shots: Sequence[int]) -> dict[int, int]:
 
 
 def problems(summary: Summary) -> list[str]:
-    """What of a summary keeps a learner from learning, or is likely to be a mistake, in sentences."""
-    found = [*_observation_problems(summary.observations), *_continuous_problems(summary.continuous)]
+    """What of a summary keeps a learner from learning, in sentences."""
+    found = []
+    if len(summary.observations.constant) == len(summary.observations.mean):
+        found.append("the observations never change: is the right sensor recorded?")
     for index, branch in enumerate(summary.branches):
-        never = np.flatnonzero(branch.taken == 0).tolist()
         if len(branch.taken) == 1:
             found.append(f"branch {index} has one choice only: there is nothing to decide, and it cannot be trained on")
-        elif len(never) == len(branch.taken) - 1:
+    return found
+
+
+def remarks(summary: Summary) -> list[str]:
+    """What of a summary says nothing of a character, and may be a mistake, in sentences."""
+    found, observations, actions = [], summary.observations, summary.continuous
+    if 0 < len(observations.constant) < len(observations.mean):
+        share = f"{len(observations.constant)} of {len(observations.mean)}"
+        found.append(f"{share} observations never change: {_listed(observations.constant)}")
+    if actions.constant:
+        found.append(f"continuous actions that never change: {_listed(actions.constant)}")
+    for index, branch in enumerate(summary.branches):
+        never = np.flatnonzero(branch.taken == 0).tolist()
+        if len(never) == len(branch.taken) - 1 > 0:
             found.append(f"branch {index} is always {int(branch.taken.argmax())}: nothing can be learned of it")
         elif never:
             found.append(f"branch {index}: never taken: {_listed(never)}")
-    return found
-
-
-def _observation_problems(ranges: Ranges) -> list[str]:
-    found = []
-    if len(ranges.constant) == len(ranges.mean):
-        found.append("the observations never change: is the right sensor recorded?")
-    elif ranges.constant:
-        found.append(
-            f"{len(ranges.constant)} of {len(ranges.mean)} observations never change: {_listed(ranges.constant)}"
-        )
-    return found
-
-
-def _continuous_problems(ranges: Ranges) -> list[str]:
-    found = []
-    outside = np.flatnonzero((ranges.low < -1) | (ranges.high > 1)).tolist()
-    if outside:
-        found.append(f"continuous actions outside of -1 to 1, which a policy never puts out: {_listed(outside)}")
-    if ranges.constant:
-        found.append(f"continuous actions that never change: {_listed(ranges.constant)}")
     return found
 
 

@@ -25,6 +25,7 @@ from npcmeta.recordings.recording import (
     RecordingError,
     check,
     check_branch_sizes,
+    check_counted_from_zero,
     check_extent,
     unmasked,
 )
@@ -127,7 +128,8 @@ def _read_arrays(path: Path) -> tuple[dict[str, NDArray], tuple[str, ...]]:
         raise
     except UNREADABLE as error:
         raise RecordingError(
-            f"{source}: not a readable .npz file ({str(error)[:200]}); expected one of numpy.savez"
+            f"{source}: not a readable .npz file ({str(error)[:200]}); expected one of numpy.savez: is it cut short? "
+            "copy it again"
         ) from None
     except OSError as error:
         raise RecordingError(f"{source}: cannot be read: {error.strerror or error}") from None
@@ -165,7 +167,8 @@ def _describe(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, sour
     shape = tuple(int(size) for size in matched[3].replace(" ", "").split(",") if size)
     if dtype.kind not in expected.kinds or len(shape) != len(expected.axes):
         wanted = f"{expected.kind_names} [{', '.join(expected.axes)}]"
-        raise RecordingError(f"{source}: {name} is {dtype.name} {list(shape)}; expected {wanted}")
+        column = f": for one column, {name}[:, None]" if (len(shape), len(expected.axes)) == (1, 2) else ""
+        raise RecordingError(f"{source}: {name} is {dtype.name} {list(shape)}; expected {wanted}{column}")
     if math.prod(shape) * dtype.itemsize != member.file_size - start:
         raise RecordingError(
             f"{source}: {name} declares the shape {list(shape)} of {dtype.name}, but the file holds "
@@ -247,6 +250,7 @@ def infer_branch_sizes(discrete: NDArray[np.int64], masks: NDArray[np.bool_] | N
     """Choices of each branch: a single branch's mask says it, otherwise the largest choice seen plus one."""
     if discrete.shape[1] == 1 and masks is not None:
         return (masks.shape[1],)
+    check_counted_from_zero(discrete, source)
     sizes = tuple(int(size) for size in discrete.max(0) + 1)
     if masks is not None and sum(sizes) != masks.shape[1]:
         raise RecordingError(

@@ -15,6 +15,8 @@ MAX_OBSERVATION = 16_384
 MAX_STEPS = 1 << 24
 MAX_BYTES = 512 << 20
 """Of a file, and of what it becomes in memory."""
+ROUNDING = 1e-4
+"""So far outside of -1 to 1 is a continuous action still one of them."""
 
 
 class RecordingError(ValueError):
@@ -80,6 +82,7 @@ def check(recording: Recording, source: str) -> Recording:
     _check_sizes(recording, source)
     for name in ("observations", "continuous_actions", "rewards"):
         _check_finite(getattr(recording, name), name, source)
+    _check_range(recording.continuous_actions, source)
     _check_choices(recording, source)
     _check_masks(recording, source)
     rate = recording.tick_rate_hz
@@ -100,6 +103,16 @@ def check_branch_sizes(sizes: tuple[int, ...], source: str) -> None:
         raise RecordingError(
             f"{source}: the branches have {shown} choices; expected at most {MAX_BRANCHES} branches of at least 1 and "
             f"together at most {MAX_CHOICES} choices"
+        )
+
+
+def check_counted_from_zero(chosen: NDArray[np.int64], source: str) -> None:
+    """Raises RecordingError on a choice below 0, as some games write where nothing was decided."""
+    if (chosen < 0).any():
+        step, branch = np.argwhere(chosen < 0)[0].tolist()
+        raise RecordingError(
+            f"{source}: discrete_actions, step {step}, branch {branch}: {chosen[step, branch]}; expected choices "
+            "counted from 0: give doing nothing a number of its own, or drop such steps when recording"
         )
 
 
@@ -149,6 +162,17 @@ def _check_finite(values: NDArray[np.float32], name: str, source: str) -> None:
     raise RecordingError(
         f"{source}: {name}, {place}: {found}; expected a finite number: drop such steps when recording"
     )
+
+
+def _check_range(actions: NDArray[np.float32], source: str) -> None:
+    outside = np.abs(actions) > 1 + ROUNDING
+    if outside.any():
+        step, column = np.argwhere(outside)[0].tolist()
+        low, high = actions[:, column].min(), actions[:, column].max()
+        raise RecordingError(
+            f"{source}: continuous_actions, step {step}, column {column}: {actions[step, column]:g}; expected -1 to 1, "
+            f"as a policy puts out nothing else: scale them when recording (this column runs from {low:g} to {high:g})"
+        )
 
 
 def _check_choices(recording: Recording, source: str) -> None:

@@ -51,7 +51,7 @@ def splits(data: Path, split: int) -> TaskSplits:
 
 
 def evaluation_family(data: Path, spec: BehaviorSpec, trained: Mapping[str, str] | None = None) -> TimelineFamily:
-    """All characters at `data` (with few, segments of their timelines), to evaluate archetypes on.
+    """All characters at `data`, each whole however few there are, to evaluate archetypes on.
 
     Args:
         data: A folder with a sub-folder for each character, one flat folder, or one file.
@@ -64,7 +64,8 @@ def evaluation_family(data: Path, spec: BehaviorSpec, trained: Mapping[str, str]
     found = read_folder(data, spec)
     for member in found.members:
         _refuse_trained(member, trained or {})
-    return _family(found.spec, as_tasks(found).members)
+    check_learnable(found)
+    return _family(found.spec, found.members)
 
 
 def as_tasks(found: Characters) -> Tasks:
@@ -73,18 +74,23 @@ def as_tasks(found: Characters) -> Tasks:
     Raises:
         RecordingError: If nothing can be learned from them; the message says why.
     """
-    _check_branches(found.spec)
-    for member in found.members:
-        if member.recording.steps < MIN_STEPS:
-            raise RecordingError(f"{member.id} has {member.recording.steps} steps; expected at least {MIN_STEPS}")
+    check_learnable(found)
     if len(found.members) >= FEW:
         return Tasks(found.spec, found.members, False, found.notes)
     pieces = tuple(piece for member in found.members for piece in segments(member))
     note = (
         f"{len(found.members)} character{'s' * (len(found.members) > 1)} only: segments of their timelines are the "
-        "tasks, and the last fifth validates; how it generalises to other characters cannot be measured"
+        "tasks of training, and the last fifth validates; how it generalises to other characters cannot be measured"
     )
     return Tasks(found.spec, pieces, True, (*found.notes, note))
+
+
+def check_learnable(found: Characters) -> None:
+    """Raises RecordingError if there is nothing to decide, or a timeline too short to learn anything from."""
+    _check_branches(found.spec)
+    for member in found.members:
+        if member.recording.steps < MIN_STEPS:
+            raise RecordingError(f"{member.id} has {member.recording.steps} steps; expected at least {MIN_STEPS}")
 
 
 def segments(member: Character) -> list[Character]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -64,8 +65,8 @@ def adapt(
     for part in report(adapted, nlls):
         console.print(part)
     console.print(escape(f"wrote {out} ({out.stat().st_size:,} bytes)"), soft_wrap=True)
-    following = f"npcmeta export {archetype} --npc {out} --target ort --out {out.parent / 'assets'}"
-    console.print(escape(f"Next: {following}"), soft_wrap=True)
+    following = ["npcmeta", "export", archetype, "--npc", out, "--target", "ort", "--out", out.parent / "assets"]
+    console.print(escape(f"Next: {shlex.join(map(str, following))}"), soft_wrap=True)
 
 
 def follow(archetype: Archetype, npc: Npc, examples: Examples, console: Console) -> tuple[Npc, list[float]]:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from npcmeta.recordings import inspect
 from npcmeta.recordings.demo import DemoRecords, read_records
-from npcmeta.recordings.folder import Character, Characters, find_characters, read_folder
+from npcmeta.recordings.folder import Character, Characters, find_characters, read_folder, unusable
 from npcmeta.recordings.recording import RecordingError
 from npcmeta.tasks import recorded
 from npcmeta.types import BehaviorSpec
@@ -22,6 +22,7 @@ from npcmeta.types import BehaviorSpec
 SHOTS = (10, 20, 50, 100, 200, 500, 1000)
 MAX_COLUMNS = 32
 """Observations and choices that a table shows one by one."""
+NOTE, PROBLEM = "[yellow]note:[/]", "[red]problem:[/]"
 
 
 class Demo(NamedTuple):
@@ -34,20 +35,37 @@ class Demo(NamedTuple):
 
 def data(
     action: Annotated[Literal["inspect"], tyro.conf.Positional], path: Annotated[Path, tyro.conf.Positional]
-) -> None:
+) -> int:
     """Say what is in recorded demonstrations: sizes, episodes, rewards, actions, and what may be wrong.
+
+    The exit status is 0 if nothing that is said is a problem; notes are none.
 
     Args:
         action: What to do: inspect.
         path: A .demo or .npz file, or a folder of them with a sub-folder for each character.
     """
     console = Console(highlight=False)
-    found = read_folder(path)
+    found = _read(path)
     groups, _ = find_characters(path)
     demos = {name: [_demo(file) for file in files if file.suffix == ".demo"] for name, files in groups}
     others = sum(file.suffix != ".demo" for _, files in groups for file in files)
+    failed = False
     for part in report(path, found, demos, others):
         console.print(part, soft_wrap=isinstance(part, str))
+        failed = failed or (isinstance(part, str) and part.startswith(PROBLEM))
+    return int(failed)
+
+
+def _read(path: Path) -> Characters:
+    """Reads the recordings; where files cannot be used, the error names all of them."""
+    try:
+        return read_folder(path)
+    except RecordingError as error:
+        found = unusable(path)
+        if len(found) < 2:
+            raise
+        lines = "".join(f"\n  {line}" for line in found)
+        raise RecordingError(f"{len(found)} recordings cannot be used:{lines}") from error
 
 
 def report(path: Path, found: Characters, demos: dict[str, list[Demo]], others: int) -> Iterator[RenderableType]:
@@ -69,10 +87,10 @@ def report(path: Path, found: Characters, demos: dict[str, list[Demo]], others: 
         yield ranges("continuous action", everybody.continuous)
     yield ranges("observation", everybody.observations)
     yield from _tasks(found)
-    for note in found.notes:
-        yield f"[yellow]note:[/] {escape(note)}"
+    for note in (*found.notes, *inspect.remarks(everybody)):
+        yield f"{NOTE} {escape(note)}"
     for problem in inspect.problems(everybody):
-        yield f"[red]problem:[/] {escape(problem)}"
+        yield f"{PROBLEM} {escape(problem)}"
 
 
 def overview(path: Path, spec: BehaviorSpec, summary: inspect.Summary, members: int) -> Table:
@@ -163,7 +181,7 @@ def _alignment(demos: Sequence[Demo]) -> Iterator[str]:
     for demo in demos:
         if not demo.zeros.present:
             yield (
-                f"[red]problem:[/] {escape(str(demo.path))}: only {demo.zeros.zeros} of {demo.zeros.episodes} episodes "
+                f"{PROBLEM} {escape(str(demo.path))}: only {demo.zeros.zeros} of {demo.zeros.episodes} episodes "
                 "begin with zeros: if Unity's own recorder did not write it, its actions may be one step off here"
             )
 
@@ -173,16 +191,16 @@ def _tasks(found: Characters) -> Iterator[str]:
     try:
         tasks = recorded.as_tasks(found)
     except RecordingError as error:
-        yield f"[red]problem:[/] not enough to train on or evaluate: {escape(str(error))}"
+        yield f"{PROBLEM} not enough to train on or evaluate: {escape(str(error))}"
         return
     kind = "segments" if tasks.segmented else "characters"
     lengths = [member.recording.steps for member in tasks.members]
-    counts = inspect.evaluable(lengths, SHOTS)
+    counts = inspect.evaluable([member.recording.steps for member in found.members], SHOTS)
     shots = ", ".join(f"{count} for {k} shots" for k, count in counts.items() if count) or "none"
-    yield f"tasks: {len(lengths)} {kind} of {min(lengths):,} to {max(lengths):,} steps"
-    yield f"can be evaluated (K shots need 2K steps): {shots}"
+    yield f"tasks of training: {len(lengths)} {kind} of {min(lengths):,} to {max(lengths):,} steps"
+    yield f"characters that can be evaluated (K shots need 2K steps): {shots}"
     for note in tasks.notes[len(found.notes) :]:
-        yield f"[yellow]note:[/] {escape(note)}"
+        yield f"{NOTE} {escape(note)}"
 
 
 def _demo(path: Path) -> Demo:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -183,20 +183,17 @@ def measure(
     for k, named in evaluated.items():
         missing = everybody - len(named.ids)
         if missing:
-            every_id = next(named.ids for named in evaluated.values() if len(named.ids) == everybody)
             are = "is" if missing == 1 else "are"
-            console.print(f"[yellow]note:[/] {missing} of {counted(every_id)} {are} too short for {k} shots")
+            needed = f"too short for {k} shots, which need {2 * k} examples"
+            console.print(f"[yellow]note:[/] {missing} of {counted(everybody)} {are} {needed}")
     for contender, k in track(work, "evaluating", console=console, transient=True):
         if evaluated[k].ids:
             yield measure_one(contender, evaluated[k], k, seed)
 
 
-def counted(ids: Sequence[str]) -> str:
-    """How many characters these tasks are; with few characters, how many segments of their timelines."""
-    whole = {name.partition("/segment-")[0] for name in ids}
-    if len(whole) == len(ids):
-        return f"{len(ids)} characters"
-    return f"{len(ids)} segments of {len(whole)} character{'s' * (len(whole) != 1)}"
+def counted(characters: int) -> str:
+    """So many characters, in words."""
+    return f"{characters} character{'s' * (characters != 1)}"
 
 
 def measure_one(contender: Contender, named: NamedTasks, shots: int, seed: int) -> dict[str, Any]:
@@ -231,8 +228,7 @@ def table(
     tasks_at = {row["shots"]: row["tasks"] for row in rows}
     best = {k: choose(row[measure] for row in rows if row["shots"] == k) for k in shots}
     everybody = max(tasks_at.values())
-    ids = next(tuple(row["per_task"]) for row in rows if row["tasks"] == everybody)
-    shown = Table(title=f"{title} ({counted(ids)})")
+    shown = Table(title=f"{title} ({counted(everybody)})")
     shown.add_column("archetype", overflow="fold")
     shown.add_column("learner")
     for k in shots:

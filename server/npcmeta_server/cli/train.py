@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from npcmeta import __version__, tasks, training
 from npcmeta.archetype import Archetype
@@ -60,7 +62,7 @@ def train(
         copy_as_baseline(jobs[0].path, out / "baseline.safetensors")
     for note in notes:
         console.print(f"[yellow]note:[/] {note}")
-    console.print(f"Next: [bold]npcmeta evaluate {out}[/]")
+    console.print(escape(f"Next: {following(out, data)}"), soft_wrap=True, highlight=False)
 
 
 def plan(
@@ -92,6 +94,12 @@ def plan(
         Job(_draft(job_name, family, kind, values), data, split, seed, outer, out / f"{file}.safetensors")
         for job_name, file, kind, values in wanted
     ]
+
+
+def following(out: Path, data: Path | None) -> str:
+    """The command that measures what was trained; recordings to measure it on are not known yet."""
+    command = f"npcmeta evaluate {shlex.quote(str(out))}"
+    return command if data is None else f"{command} --data PATH  # characters that are not in {data}"
 
 
 def copy_as_baseline(archetype: Path, path: Path) -> None:

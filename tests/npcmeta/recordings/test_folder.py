@@ -80,7 +80,9 @@ def test_what_one_file_declares_holds_for_all(tmp_path: Path) -> None:
 
 def test_behavior_json_says_what_files_leave_open(tmp_path: Path) -> None:
     undeclared(tmp_path / "bob" / "1.npz", [0, 1])
-    assert "the tick rate is unknown, 10 Hz assumed" in read_folder(tmp_path).notes[0]
+    rate, sizes = read_folder(tmp_path).notes
+    assert "the tick rate is unknown, 10 Hz assumed" in rate
+    assert sizes == "branch_sizes is not given, 2 choices were seen: if there are more, branch_sizes in behavior.json"
     (tmp_path / "behavior.json").write_text(json.dumps({"branch_sizes": [4], "tick_rate_hz": 30}))
     found = read_folder(tmp_path)
     assert found.spec == BehaviorSpec(4, ActionSpec(0, (4,)), 30.0)

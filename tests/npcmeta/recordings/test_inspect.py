@@ -18,7 +18,7 @@ def recording() -> Recording:
     masks[0, 2] = False
     return Recording(
         np.array([[0.0, 5.0], [1.0, 5.0], [2.0, 5.0], [3.0, 5.0]], dtype=np.float32),
-        np.array([[0.5], [-0.5], [1.5], [0.5]], dtype=np.float32),
+        np.array([[0.5], [-0.5], [1.0], [0.5]], dtype=np.float32),
         np.array([[0], [1], [1], [1]]),
         masks,
         np.array([False, False, False, True]),
@@ -40,20 +40,20 @@ def test_a_summary_counts_what_is_there() -> None:
     assert summary.observations.constant == [1]
 
 
-def test_problems_name_the_columns_and_choices() -> None:
-    assert inspect.problems(inspect.summarise([recording()])) == [
+def test_remarks_name_the_columns_and_choices() -> None:
+    assert inspect.remarks(inspect.summarise([recording()])) == [
         "1 of 2 observations never change: 1",
-        "continuous actions outside of -1 to 1, which a policy never puts out: 0",
         "branch 0: never taken: 2",
     ]
-    assert inspect.problems(inspect.summarise([play(20, continuous=1)])) == []
+    fine = inspect.summarise([play(20, continuous=1)])
+    assert inspect.remarks(fine) == inspect.problems(fine) == inspect.problems(inspect.summarise([recording()])) == []
 
 
 def test_a_branch_without_a_decision_is_a_problem() -> None:
     idle = play(6)._replace(discrete_actions=np.zeros((6, 2), dtype=np.int64), branch_sizes=(4, 1))
-    said = inspect.problems(inspect.summarise([idle]))
-    assert said[0].startswith("branch 0 is always 0")
-    assert said[1].startswith("branch 1 has one choice only")
+    summary = inspect.summarise([idle])
+    assert inspect.remarks(summary) == ["branch 0 is always 0: nothing can be learned of it"]
+    assert inspect.problems(summary)[0].startswith("branch 1 has one choice only")
 
 
 def test_the_zero_signature_of_a_file_of_unitys(tmp_path: Path) -> None:

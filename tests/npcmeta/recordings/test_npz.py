@@ -45,11 +45,11 @@ def test_numbers_may_have_another_width_and_order(tmp_path: Path) -> None:
         tmp_path,
         observations=np.asfortranarray(OBSERVATIONS.astype(np.float64)),
         discrete_actions=CHOICES.astype(np.uint8),
-        continuous_actions=OBSERVATIONS.astype(np.float16),
+        continuous_actions=(OBSERVATIONS / 16).astype(np.float16),
         tick_rate_hz=20,
     )
     np.testing.assert_array_equal(recording.observations, OBSERVATIONS)
-    np.testing.assert_array_equal(recording.continuous_actions, OBSERVATIONS)
+    np.testing.assert_array_equal(recording.continuous_actions, OBSERVATIONS / 16)
     assert recording.observations.dtype == recording.continuous_actions.dtype == np.float32
     assert recording.discrete_actions.dtype == np.int64
     assert recording.tick_rate_hz == 20.0
@@ -98,7 +98,11 @@ WRONG = {
     "observations, step 0, column 1: inf": GOOD | {"observations": OBSERVATIONS.astype(np.float64) * 1e200},
     "rewards, step 3: -inf": GOOD | {"rewards": np.array([0.0, 1.0, 2.0, -np.inf])},
     "discrete_actions, step 2, branch 0: 2; expected 0 to 1": GOOD | {"branch_sizes": np.array([2, 2])},
-    "the branches have 0, 2 choices": GOOD | {"discrete_actions": CHOICES * [0, 1] - [1, 0]},
+    "the branches have 0, 2 choices": GOOD | {"branch_sizes": np.array([0, 2])},
+    "discrete_actions, step 0, branch 0: -1; expected choices counted from 0": GOOD
+    | {"discrete_actions": CHOICES * [0, 1] - [1, 0]},
+    r"continuous_actions, step 1, column 0: 1\.5; expected -1 to 1, .*: scale them when recording .* to 1\.5": GOOD
+    | {"continuous_actions": np.array([[-1.0], [1.5], [0.0], [1.00005]])},
     "action_masks, step 1, branch 1: choice 0 was taken but is masked out": GOOD
     | {"action_masks": np.array([[1] * 5, [1, 1, 1, 0, 1], [1] * 5, [1] * 5], dtype=bool)},
     "the tick rate is 0.0 Hz": GOOD | {"tick_rate_hz": 0.0},

@@ -127,6 +127,14 @@ def test_a_character_that_was_trained_on_in_segments_is_refused_as_well(tmp_path
         recorded.evaluation_family(tmp_path / "seen.npz", spec, trained)
 
 
+def test_few_characters_are_evaluated_on_whole(tmp_path: Path) -> None:
+    characters(tmp_path, 2, steps=1000)
+    spec = recorded.splits(tmp_path, 0).train.spec
+    found = recorded.evaluation_family(tmp_path, spec)
+    assert (found.ids, lengths(found)) == (("player-00", "player-01"), [1000, 1000])
+    assert len(found.evaluation(500).ids) == 2
+
+
 def test_recordings_to_evaluate_on_have_to_fit_the_archetype(tmp_path: Path) -> None:
     characters(tmp_path, 5)
     spec = recorded.splits(tmp_path, 0).train.spec

@@ -19,9 +19,9 @@ def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 
-def inspect(path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def inspect(path: Path, capsys: pytest.CaptureFixture[str], status: int = 0) -> list[str]:
     """What the command says, its words a single space apart."""
-    assert main(["data", "inspect", str(path)]) == 0
+    assert main(["data", "inspect", str(path)]) == status
     return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -29,7 +29,7 @@ def test_a_file_of_unitys_is_described_with_what_its_header_gets_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "clip.demo").write_bytes(unity.two_episodes())
-    said = inspect(tmp_path / "clip.demo", capsys)
+    said = inspect(tmp_path / "clip.demo", capsys, status=1)
     assert "steps 3 (0.0 minutes)" in said
     assert "episodes 2 of 1 to 2 steps" in said
     assert "reward per episode 0.250" in said
@@ -46,7 +46,7 @@ def test_a_file_of_unitys_is_described_with_what_its_header_gets_wrong(
 def test_actions_that_do_not_stand_late_are_pointed_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     records = [unity.record([unity.sensor([float(i)])], discrete=[1 - i % 2], done=i == 29) for i in range(30)]
     (tmp_path / "foreign.demo").write_bytes(unity.demo(records, unity.brain([2])))
-    said = inspect(tmp_path / "foreign.demo", capsys)
+    said = inspect(tmp_path / "foreign.demo", capsys, status=1)
     assert any("foreign.demo: only 0 of 1 episodes begin with zeros" in line for line in said)
 
 
@@ -58,8 +58,9 @@ def test_an_npz_file_is_taken_as_it_stands(tmp_path: Path, capsys: pytest.Captur
     assert "episodes 4 of 250 to 250 steps" in said
     assert "continuous actions 2" in said
     assert "discrete branches 3 + 2 choices" in said
-    assert "tasks: 10 segments of 100 to 100 steps" in said
-    assert "can be evaluated (K shots need 2K steps): 10 for 10 shots, 10 for 20 shots, 10 for 50 shots" in said
+    assert "tasks of training: 10 segments of 100 to 100 steps" in said
+    expected = ", ".join(f"1 for {k} shots" for k in (10, 20, 50, 100, 200, 500))
+    assert f"characters that can be evaluated (K shots need 2K steps): {expected}" in said
     assert any("1 character only" in line for line in said)
 
 
@@ -75,9 +76,9 @@ def test_a_folder_has_a_line_for_each_character(tmp_path: Path, capsys: pytest.C
     assert lines["player-4"][1:3] == ["400", "20"]
     assert lines["player-4"][-1] == "-"
     assert "characters 6" in said
-    assert "tasks: 6 characters of 60 to 400 steps" in said
+    assert "tasks of training: 6 characters of 60 to 400 steps" in said
     expected = "6 for 10 shots, 6 for 20 shots, 5 for 50 shots, 3 for 100 shots, 1 for 200 shots"
-    assert f"can be evaluated (K shots need 2K steps): {expected}" in said
+    assert f"characters that can be evaluated (K shots need 2K steps): {expected}" in said
     assert "note: twin and player-2 hold the same play" in said
 
 
@@ -85,8 +86,12 @@ def test_columns_and_choices_that_say_nothing_are_problems(tmp_path: Path, capsy
     idle = play(40)
     idle.observations[:, 2] = 7.0
     np.savez(tmp_path / "clip.npz", observations=idle.observations, discrete_actions=idle.discrete_actions * 0)
-    said = inspect(tmp_path / "clip.npz", capsys)
-    assert "problem: 1 of 4 observations never change: 2" in said
+    said = inspect(tmp_path / "clip.npz", capsys, status=1)
+    assert (
+        "note: branch_sizes is not given, 1 + 1 choices were seen: if there are more, branch_sizes in behavior.json"
+        in said
+    )
+    assert "note: 1 of 4 observations never change: 2" in said
     assert any(line.startswith("problem: branch 0 has one choice only") for line in said)
     assert any("not enough to train on or evaluate: discrete_actions, branch 0" in line for line in said)
 
@@ -110,3 +115,30 @@ def test_a_bad_file_is_named_wherever_it_lies(tmp_path: Path, capsys: pytest.Cap
         assert said.out == ""
     assert main(["data", "inspect", str(tmp_path / "none")]) == 1
     assert "there is no such file or folder" in capsys.readouterr().err
+
+
+def test_every_file_that_cannot_be_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "behavior.json").write_text('{"observation_size": 4}')
+    good = play(40, continuous=1)
+    arrays = {"observations": good.observations, "continuous_actions": good.continuous_actions}
+    bad = {
+        "alice": arrays,
+        "bob": arrays | {"continuous_actions": 90 * good.continuous_actions},
+        "carl": {"observations": good.observations, "discrete_actions": np.zeros(40, dtype=np.int64)},
+        "dora": {"observations": good.observations[:, :3], "continuous_actions": good.continuous_actions},
+        "emil": arrays,
+    }
+    for name, held in bad.items():
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / "1.npz", **held)  # type: ignore[arg-type]
+    cut = tmp_path / "emil" / "1.npz"
+    cut.write_bytes(cut.read_bytes()[:-30])
+    assert main(["data", "inspect", str(tmp_path)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "error: 4 recordings cannot be used:"
+    assert "bob/1.npz: continuous_actions, step 0, column 0: " in lines[1]
+    assert "expected -1 to 1, as a policy puts out nothing else: scale them when recording" in lines[1]
+    assert "expected int64 [T, B]: for one column, discrete_actions[:, None]" in lines[2]
+    assert "dora/1.npz: observation_size is 3; expected 4" in lines[3]
+    assert "emil/1.npz: not a readable .npz file" in lines[4]
+    assert lines[4].endswith("is it cut short? copy it again")

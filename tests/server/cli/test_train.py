@@ -18,6 +18,7 @@ from npcmeta.archetype import load_archetype
 from npcmeta.outer_loop import Outcome
 from npcmeta_server.cli import main
 from npcmeta_server.cli.fitting import Report, Shown
+from npcmeta_server.cli.train import following
 from tests import toys
 
 pytestmark = pytest.mark.xdist_group("train")
@@ -109,6 +110,12 @@ def written_within(path: Path, seconds: float) -> bool:
     before = path.stat().st_mtime_ns
     time.sleep(seconds)
     return path.stat().st_mtime_ns != before
+
+
+def test_the_next_command_can_be_pasted_and_names_what_it_needs() -> None:
+    assert following(Path("runs/my guards"), None) == "npcmeta evaluate 'runs/my guards'"
+    said = following(Path("runs/mine"), Path("recordings"))
+    assert said == "npcmeta evaluate runs/mine --data PATH  # characters that are not in recordings"
 
 
 def test_finetune_is_its_own_baseline(tmp_path: Path) -> None:
