@@ -67,5 +67,6 @@ def test_a_name_that_two_have_and_folders_without_archetypes_are_refused(painter
     assert "holds no archetype that can be served" in catalog.load(tmp_path).problems[0]
     for name in ("one", "two"):
         (tmp_path / f"{name}.safetensors").write_bytes(painter)
-    with pytest.raises(ValueError, match=r'two.safetensors and .*one.safetensors are both called "painter"'):
+    both = r'two.safetensors and .*one.safetensors are both called "painter".*archetype upload.*another --name'
+    with pytest.raises(ValueError, match=both):
         catalog.load(tmp_path)

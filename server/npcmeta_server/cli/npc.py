@@ -86,7 +86,7 @@ def clone(name: Name, connection: Reached, npc_id: str = "", display_name: str =
         name: Who is cloned.
         npc_id: The clone's id; the server makes one if it is left out.
         display_name: What people call the clone; as its source if it is left out.
-        seed: Fixes the clone's random numbers; 0 for those of its source.
+        seed: Fixes the clone's random numbers; 0 lets the server choose, that of its source draws the same actions.
         connection: How the server is reached.
     """
     npc = resources_pb2.Npc(display_name=display_name, seed=_seed(seed))

@@ -33,7 +33,8 @@ class Beginning(NamedTuple):
 
 async def from_file(read: Portable, npc_id: str, pool: AdaptationPool, filing: OwnerThread) -> Beginning:
     """What the NPC of a file begins with here: its own state, or what its demonstrations make of it here."""
-    archetype, npc, now = read.hosted.archetype, read.npc, time.time()
+    archetype, now = read.hosted.archetype, time.time()
+    npc = read.npc._replace(seed=read.npc.seed or new_seed())
     name = names.checked_id(npc_id, "npc_id") if npc_id else npc.name
     if read.fits:
         own = npc._replace(name=name, display_name="")
@@ -73,16 +74,20 @@ def clone(roster: Roster, store: Store, request: npcs_pb2.CloneNpcRequest, key: 
 
 
 def new_row(npc_id: str, wanted: resources_pb2.Npc, archetype: str, like: NpcRow | None = None) -> NpcRow:
-    """An NPC as a client wants it, made now; where it says nothing, `like` another one."""
+    """An NPC as a client wants it, made now; where it says nothing, `like` another one, but with a seed of its own."""
     display_name, now = checked_text(wanted.display_name, "display_name"), time.time()
     if wanted.seed > MAX_SEED:
         raise ServiceError("INVALID_ARGUMENT", f"seed is {wanted.seed}, expected at most {MAX_SEED}", field="seed")
     npc = names.checked_id(npc_id, "npc_id") if npc_id else secrets.token_hex(8)
+    seed, examples = wanted.seed or new_seed(), 0
     if like is not None:
-        display_name, seed, examples = display_name or like.display_name, wanted.seed or like.seed, like.examples
-    else:
-        seed, examples = wanted.seed or 1 + secrets.randbelow(MAX_SEED), 0
+        display_name, examples = display_name or like.display_name, like.examples
     return NpcRow(npc, archetype, display_name, seed, 1, examples, now, now, new_etag())
+
+
+def new_seed() -> int:
+    """A seed for whom nobody chose one: NPCs of the same seed would draw their actions in unison."""
+    return 1 + secrets.randbelow(MAX_SEED)
 
 
 def checked_text(text: str, field: str) -> str:

@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from npcmeta.archetype import Archetype, load_npc, save_archetype
+from npcmeta.archetype import Archetype, begin_npc, load_npc, npc_to_bytes, save_archetype
 from npcmeta_server.cli import main
 from npcmeta_server.demo import host
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
@@ -103,6 +103,19 @@ def test_a_file_is_taken_over_json_once_under_its_request_id_and_under_another_n
     with pytest.raises(grpc.RpcError) as caught:
         taken(client, file, "json-copy-2", request_id="json-import")
     assert refusal(caught.value)[1] == "REQUEST_ID_REUSED"
+
+
+def test_who_comes_without_a_seed_gets_one_once(
+    client: Client, other: Client, archetypes: dict[str, Archetype]
+) -> None:
+    begun = begin_npc(archetypes["guard"], "seedless")
+    assert begun.seed == 0
+    file = npc_to_bytes(begun)
+    for each in (client, other):  # as it is, and adapted again
+        first, again = (taken(each, file, "seedless-1", request_id="seedless-1") for _ in range(2))
+        assert first == again
+        assert len({0, first.seed, taken(each, file, "seedless-2").seed}) == 3
+        assert taken(each, each.fetch(f"{first.name}/assets/npc")[1], "seedless-3").seed == first.seed
 
 
 def test_what_cannot_be_taken_is_refused_with_the_reason(

@@ -12,7 +12,7 @@ namespace Npcmeta.V1
         public const string CreateNpc = "/npcmeta.v1.NpcService/CreateNpc";
         /// <summary>
         /// Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
-        /// demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        /// demonstrations behind that. So it is the same character, can be adapted further, and does not mind the other's deletion.
         /// </summary>
         public const string CloneNpc = "/npcmeta.v1.NpcService/CloneNpc";
         /// <summary>
@@ -116,8 +116,9 @@ namespace Npcmeta.V1
         public string NpcId { get; set; } = "";
 
         /// <summary>
-        /// <c>display_name</c> and <c>seed</c> of the clone; what is left out is the source's. With a seed of its own a clone draws other
-        /// actions, and other numbers for its state when it is adapted next. The archetype is the source's, and need not be said.
+        /// <c>display_name</c> of the clone, as its source's if it is left out, and <c>seed</c>: 0 lets the server choose a new one, with
+        /// which the clone draws other actions, and other numbers for its state when it is adapted next; with its source's it does
+        /// all as the source would. The archetype is the source's, and need not be said.
         /// </summary>
         public Npc Npc { get; set; }
 
@@ -183,7 +184,7 @@ namespace Npcmeta.V1
         /// <summary>As in CreateNpcRequest; left empty, the NPC's name in the file.</summary>
         public string NpcId { get; set; } = "";
 
-        /// <summary>Everything of it is checked: INVALID_FILE says what is wrong.</summary>
+        /// <summary>Everything of it is checked: INVALID_FILE says what is wrong. Where its seed is 0, the server chooses one.</summary>
         public byte[] File { get; set; } = WireWriter.NoBytes;
 
         /// <summary>A retry with the same id and content returns the NPC that the first try made.</summary>

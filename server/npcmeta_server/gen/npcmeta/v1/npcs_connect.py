@@ -49,7 +49,7 @@ class NpcService(Protocol):
     async def clone_npc(self, request: CloneNpcRequest, ctx: RequestContext[CloneNpcRequest, Npc], /) -> Npc:
         """
         Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
-        demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        demonstrations behind that. So it is the same character, can be adapted further, and does not mind the other's deletion.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -329,7 +329,7 @@ class NpcServiceClient(ConnectClient):
     ) -> Npc:
         """
         Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
-        demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        demonstrations behind that. So it is the same character, can be adapted further, and does not mind the other's deletion.
         """
         return await self.execute_unary(
             request=request,
@@ -591,7 +591,7 @@ class NpcServiceSync(Protocol):
     def clone_npc(self, request: CloneNpcRequest, ctx: RequestContext[CloneNpcRequest, Npc], /) -> Npc:
         """
         Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
-        demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        demonstrations behind that. So it is the same character, can be adapted further, and does not mind the other's deletion.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -869,7 +869,7 @@ class NpcServiceClientSync(ConnectClientSync):
     ) -> Npc:
         """
         Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
-        demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        demonstrations behind that. So it is the same character, can be adapted further, and does not mind the other's deletion.
         """
         return self.execute_unary(
             request=request,

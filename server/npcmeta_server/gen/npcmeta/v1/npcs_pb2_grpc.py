@@ -116,7 +116,7 @@ class NpcServiceServicer:
 
     def CloneNpc(self, request, context):
         """Makes an NPC that begins as another one is: its revision 1 is the other's acting revision, and it owns copies of the
-        demonstrations behind that. So it acts the same, can be adapted further, and does not mind the other's deletion.
+        demonstrations behind that. So it is the same character, can be adapted further, and does not mind the other's deletion.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
