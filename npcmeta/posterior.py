@@ -97,12 +97,12 @@ def examples_until(known_now: float, examples: float, target: float) -> float:
 
 
 def examples_until_next_tenth(known_now: float, examples: float) -> tuple[float, int]:
-    """The next tenth that a character can be known to, and about how many more examples that takes.
+    """The next tenth above the per cent that a character is known to, and about how many more examples that takes.
 
     Returns:
         The tenth and the examples; the tenth is 1.0 if there is none left to reach, as nobody is known perfectly.
     """
-    target = min(int(10 * known_now) + 1, 10) / 10
+    target = min(round(100 * known_now) // 10 + 1, 10) / 10
     return target, round(examples_until(known_now, examples, target)) if target < 1 else 0
 
 

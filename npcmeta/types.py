@@ -41,6 +41,13 @@ class BehaviorSpec(NamedTuple):
     action: ActionSpec
     tick_rate_hz: float
 
+    @property
+    def in_words(self) -> str:
+        """For messages to people."""
+        choices = " + ".join(map(str, self.action.branch_sizes)) or "none"
+        seen, moved = self.observation_size, self.action.continuous_size
+        return f"observations {seen}, continuous actions {moved}, discrete choices {choices}, {self.tick_rate_hz:g} Hz"
+
 
 class Normaliser(NamedTuple):
     """Mean and standard deviation of every observation, measured while training."""

@@ -21,16 +21,20 @@ class Behavior(NamedTuple):
     branch_sizes: tuple[int, ...] | None = None
 
     def check(self, recording: Recording, source: str) -> None:
-        """Raises RecordingError if the recording does not fit."""
+        """Raises RecordingError if the recording does not fit; the message names all that differs."""
         found = {
             "tick_rate_hz": recording.tick_rate_hz,
             "observation_size": recording.observations.shape[1],
             "continuous_size": recording.continuous_actions.shape[1],
             "branch_sizes": recording.branch_sizes,
         }
-        for name, expected in self._asdict().items():
-            if expected is not None and found[name] is not None and found[name] != expected:
-                raise RecordingError(f"{source}: {name} is {found[name]}; expected {expected}")
+        wrong = [
+            f"{name} is {found[name]}; expected {expected}"
+            for name, expected in self._asdict().items()
+            if expected is not None and found[name] is not None and found[name] != expected
+        ]
+        if wrong:
+            raise RecordingError(f"{source}: {', and '.join(wrong)}")
 
 
 def read_behavior(path: Path) -> Behavior:

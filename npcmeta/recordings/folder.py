@@ -73,7 +73,7 @@ def read_character(folder: Path, branch_sizes: tuple[int, ...] | None = None) ->
 
 def read_files(files: Sequence[Path], behavior: Behavior) -> Recording:
     """Reads files as one timeline; every file begins an episode."""
-    recordings = [read_file(file, behavior.branch_sizes) for file in files]
+    recordings = [_read(file, behavior) for file in files]
     agreed = agree(list(zip(map(str, files), recordings, strict=True)))
     for file, recording in zip(files, agreed, strict=True):
         behavior.check(recording, str(file))
@@ -110,10 +110,20 @@ def unusable(path: Path) -> list[str]:
     found = []
     for file in (file for _, files in find_characters(path)[0] for file in files):
         try:
-            behavior.check(read_file(file, behavior.branch_sizes), str(file))
+            behavior.check(_read(file, behavior), str(file))
         except RecordingError as error:
             found.append(str(error))
     return found
+
+
+def _read(file: Path, behavior: Behavior) -> Recording:
+    """Reads one recording; that it is of another character's kind is said before that its choices are."""
+    try:
+        return read_file(file, behavior.branch_sizes)
+    except RecordingError:
+        if behavior.branch_sizes is not None:
+            behavior._replace(branch_sizes=None).check(read_file(file), str(file))
+        raise
 
 
 def find_characters(path: Path) -> tuple[list[tuple[str, list[Path]]], tuple[str, ...]]:

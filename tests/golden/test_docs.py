@@ -1,12 +1,17 @@
 """What the documentation lists is what the code has."""
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from npcmeta.learners import LEARNERS
+from npcmeta.recordings.behavior import Behavior
+from npcmeta.recordings.npz import ARRAYS, Expected, read_npz
 from npcmeta.tasks import FAMILIES
 from npcmeta_export.check import CONTRACTS
 from npcmeta_server.cli import COMMANDS
@@ -33,6 +38,32 @@ def test_the_table_of_errors_is_complete() -> None:
 @pytest.mark.parametrize("table", TABLES)
 def test_settings_limits_metrics_and_roles_are_documented_as_they_are(table: Callable[[], Iterator[str]]) -> None:
     assert "\n".join(table()) in (ROOT / "docs" / "operating.md").read_text()
+
+
+def test_all_that_a_recording_may_hold_is_on_its_page() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", (ROOT / "docs" / "recordings.md").read_text(), re.MULTILINE)
+    held = [(name, _written(array)) for name, array in ARRAYS.items()]
+    assert rows[: len(held)] == held
+    assert [name for name, _ in rows[len(held) :]] == list(Behavior._fields)
+
+
+def _written(array: Expected) -> str:
+    return array.kind_names + (f" [{', '.join(array.axes)}]" if array.axes else "")
+
+
+def test_the_scripts_on_the_page_of_recordings_write_what_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [{"seen": [0.5, step], "move": [0.1], "choices": [step % 3, 0], "first": step == 0} for step in range(6)]
+    Path("bob.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "recordings.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert len(blocks) == 1
+    subprocess.run([sys.executable, "-c", blocks[0]], check=True)
+    found = read_npz(Path("recordings/bob/1.npz"))
+    assert (found.steps, found.branch_sizes, found.tick_rate_hz) == (6, (3, 2), 10.0)
 
 
 def test_every_reason_is_given_somewhere() -> None:

@@ -158,3 +158,5 @@ def test_how_many_more_examples_make_a_character_known() -> None:
     assert posterior.examples_until_next_tenth(0.25, 20) == (0.3, 6)
     assert posterior.examples_until_next_tenth(0.5, 20) == (0.6, 10)
     assert posterior.examples_until_next_tenth(0.93, 500) == (1.0, 0)
+    assert posterior.examples_until_next_tenth(0.896, 500) == (1.0, 0), "who is known to 90 % is not about to be"
+    assert posterior.examples_until_next_tenth(0.796, 100)[0] == 0.9

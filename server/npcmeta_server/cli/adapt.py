@@ -111,7 +111,11 @@ def how_well_known(npc: Npc) -> str:
     share = float(npc.state["known"])
     target, more = posterior.examples_until_next_tenth(share, npc.examples)
     said = f"{npc.name} is known to {share:.0%}, over situations of all kinds"
-    return f"{said}; about {more} more examples would make it {target:.0%}" if more else said
+    return f"{said}; about {more} more {_examples(more)} would make it {target:.0%}" if more else said
+
+
+def _examples(count: int) -> str:
+    return "example" if count == 1 else "examples"
 
 
 def report(npc: Npc, nlls: list[float]) -> Iterator[RenderableType]:
@@ -120,8 +124,8 @@ def report(npc: Npc, nlls: list[float]) -> Iterator[RenderableType]:
     if "known" in npc.state:
         yield how_well_known(npc)
     yield (
-        f"{npc.name}: {npc.examples} examples; their NLL went from {nlls[0]:.4g} to [bold]{nlls[-1]:.4g}[/] nats per "
-        "decision (npcmeta evaluate measures it on examples that a character was not adapted to)"
+        f"{npc.name}: {npc.examples} {_examples(npc.examples)}; NLL went from {nlls[0]:.4g} to [bold]{nlls[-1]:.4g}[/] "
+        "nats per decision (npcmeta evaluate measures it on examples that a character was not adapted to)"
     )
     if nlls[-1] > nlls[0]:
         yield f"[red]problem:[/] adapting made it worse on the demonstrations themselves; {SUSPICION}"

@@ -145,8 +145,8 @@ def evaluation_family(archetypes: list[Archetype], data: Path | None, include_tr
     for other in archetypes[1:]:
         if _kind(other) != _kind(first):
             raise ValueError(
-                f'"{other.name}" cannot be compared with "{first.name}": family, split and spec are {_kind(other)}, '
-                f"expected {_kind(first)}"
+                f'"{other.name}" cannot be compared with "{first.name}": it is of {_kind_in_words(other)}; expected '
+                f"{_kind_in_words(first)}"
             )
     if data is None:
         if tasks.find(first.family).needs_data:
@@ -160,6 +160,11 @@ def evaluation_family(archetypes: list[Archetype], data: Path | None, include_tr
 
 def _kind(archetype: Archetype) -> tuple[str, int, BehaviorSpec]:
     return archetype.family, archetype.split["seed"], archetype.spec
+
+
+def _kind_in_words(archetype: Archetype) -> str:
+    family, split, spec = _kind(archetype)
+    return f"family {family}, split {split}, {spec.in_words}"
 
 
 def seen_by(archetypes: list[Archetype]) -> dict[str, str]:

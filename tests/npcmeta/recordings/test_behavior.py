@@ -51,5 +51,6 @@ def test_a_recording_that_does_not_fit_is_named() -> None:
     Behavior(20.0).check(play()._replace(tick_rate_hz=None), "clip.npz")
     with pytest.raises(RecordingError, match=r"clip\.npz: branch_sizes is \(3, 2\); expected \(4, 2\)"):
         Behavior(branch_sizes=(4, 2)).check(play(), "clip.npz")
-    with pytest.raises(RecordingError, match=r"clip\.npz: tick_rate_hz is 10\.0; expected 20\.0"):
-        Behavior(tick_rate_hz=20.0).check(play(), "clip.npz")
+    expected = r"clip\.npz: tick_rate_hz is 10\.0; expected 20\.0, and observation_size is 4; expected 5"
+    with pytest.raises(RecordingError, match=expected):
+        Behavior(20.0, 5).check(play(), "clip.npz")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Generator
@@ -62,7 +63,7 @@ def test_what_is_said_of_the_demonstrations_is_measured(tmp_path: Path, capsys: 
     states = [begin_npc(archetype, "bob").state, load_npc(tmp_path / "bob.npc", archetype).state]
     before, after = (float(support_nll(built, archetype.meta, state, as_examples(PLAY))) for state in states)
     assert after < before
-    assert f"40 examples; their NLL went from {before:.4g} to {after:.4g} nats" in said
+    assert f"40 examples; NLL went from {before:.4g} to {after:.4g} nats" in said
     assert [line for line in said.splitlines() if f"{before:.5g}" in line]
     assert "problem" not in said
     assert f"npcmeta export {tmp_path} --npc {tmp_path / 'bob.npc'} --target ort" in said
@@ -130,3 +131,15 @@ def test_adapting_that_makes_it_worse_is_pointed_out(tmp_path: Path, capsys: pyt
     write_npz(tmp_path / "clip.npz", PLAY)
     assert adapt(tmp_path, tmp_path / "clip.npz") == 0
     assert "problem: adapting made it worse on the demonstrations themselves" in capsys.readouterr().out
+
+
+def test_a_demonstration_of_another_spec_is_told_by_all_that_differs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_archetype(tmp_path)
+    other = play(40, branches=(5,))
+    np.savez(tmp_path / "clip.npz", observations=other.observations[:, :2], discrete_actions=other.discrete_actions)
+    assert adapt(tmp_path, tmp_path / "clip.npz") == 1
+    said = capsys.readouterr().err
+    assert "clip.npz: observation_size is 2; expected 4, and continuous_size is 0; expected 1" in said
+    assert "discrete_actions" not in said

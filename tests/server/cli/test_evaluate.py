@@ -115,7 +115,9 @@ def test_archetypes_that_do_not_fit_together_are_refused(
 ) -> None:
     one = save_folder(untrained("maml"), tmp_path / "one")
     two = save_folder(untrained("maml", name="stranger", **other), tmp_path / "two")
-    assert '"stranger" cannot be compared with "wave": family, split and spec are' in error_of([one, two], capsys)
+    said = error_of([one, two], capsys)
+    assert '"stranger" cannot be compared with "wave": it is of family ' in said
+    assert "family sinusoid, split 0, observations 1, continuous actions 1, discrete choices none, 1 Hz" in said
 
 
 def test_a_baseline_of_another_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
