@@ -10,7 +10,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -216,11 +216,11 @@ class OuterLoop:
             raise CheckpointError(f"{path}: not an intact checkpoint ({error}); delete it to begin anew") from error
 
     def _check_identity(self, path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-        expected = json.loads(json.dumps(expected))
-        different = [key for key in expected if found.get(key) != expected[key]]
+        different = list(_differences(found, json.loads(json.dumps(expected))))
         if different:
+            more = f", and {len(different) - 5} more" if len(different) > 5 else ""
             raise CheckpointError(
-                f"{path} was written by another run: its {', '.join(different)} differ; "
+                f"{path} was written by another run: {', '.join(different[:5])}{more}; "
                 "repeat that command to go on with it, or choose another --out"
             )
 
@@ -237,3 +237,13 @@ class OuterLoop:
         self._step, self._seconds, self._validated = progress["step"], progress["seconds"], progress["validated"]
         self.best_validation = math.inf if progress["best_validation"] is None else progress["best_validation"]
         self.history = [(int(step), float(nll)) for step, nll in progress["history"]]
+
+
+def _differences(there: Any, here: Any, name: str = "") -> Iterator[str]:
+    """What differs between two trees of JSON, in words."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in dict.fromkeys((*here, *there)):
+            yield from _differences(there.get(key), here.get(key), f"{name}.{key}".strip("."))
+    elif there != here:
+        before, now = (json.dumps(value)[:40] if value is not None else "nothing" for value in (there, here))
+        yield f"{name} is {before} there, {now} here"

@@ -26,6 +26,10 @@ CANDIDATE_TASKS = 16
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 
+class Stopped(Exception):
+    """Raised by a `watch` that ends a training between two steps; its checkpoint is then written first."""
+
+
 def choose_settings(family: str, learner: str, overrides: Mapping[str, Any]) -> Settings:
     """The learner's settings: its own defaults, then what suits the family, then `overrides` (JSON values).
 
@@ -110,7 +114,7 @@ def train(
         seed: Fixes all randomness.
         checkpoint: Written as training goes on; if it exists, training goes on from it. It is left at the end of
             training, so that nothing is lost until the caller has saved the archetype and deletes it.
-        watch: Called after every outer step.
+        watch: Called after every outer step; it may raise Stopped.
         clock: Tells the seconds of a budget in minutes.
 
     Returns:
@@ -149,7 +153,11 @@ def run(loop: OuterLoop, checkpoint: Path, identity: dict[str, Any], watch: Call
     saved = time.monotonic()
     while not loop.finished:
         outcome = loop.advance()
-        watch(outcome)
+        try:
+            watch(outcome)
+        except Stopped:
+            loop.save(checkpoint, identity)
+            raise
         if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
             loop.save(checkpoint, identity)
             saved = time.monotonic()

@@ -129,6 +129,16 @@ def test_training_gives_an_archetype_that_knows_how_it_was_made(
     assert [step for step, _ in archetype.provenance["history"]] == [2, 4, 6, 8]
 
 
+def test_training_that_is_stopped_keeps_its_last_step(splits: TaskSplits, tmp_path: Path) -> None:
+    def stop_at_five(outcome: Outcome) -> None:
+        if outcome.step == 5:
+            raise training.Stopped
+
+    with pytest.raises(training.Stopped):
+        training.train(draft("maml"), splits, OUTER, 0, tmp_path / "maml.checkpoint", stop_at_five)
+    assert [outcome.step for outcome in train("maml", splits, tmp_path)[1]] == [6, 7, 8]
+
+
 def test_training_that_was_cut_off_goes_on_from_its_checkpoint(splits: TaskSplits, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     (tmp_path / "whole").mkdir()
@@ -159,7 +169,9 @@ def test_a_finished_checkpoint_is_kept_until_the_archetype_is_safe(splits: TaskS
 def test_a_checkpoint_of_another_learner_is_refused(splits: TaskSplits, tmp_path: Path) -> None:
     train("maml", splits, tmp_path)
     (tmp_path / "maml.checkpoint").rename(tmp_path / "fomaml.checkpoint")
-    with pytest.raises(CheckpointError, match="learner, learner settings differ"):
+    with pytest.raises(
+        CheckpointError, match='learner is "maml" there, "fomaml" here, learner settings.first_order is false there'
+    ):
         train("fomaml", splits, tmp_path)
 
 

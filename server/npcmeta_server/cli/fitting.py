@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 import time
 import traceback
 from multiprocessing.process import BaseProcess
@@ -36,15 +37,21 @@ class Job(NamedTuple):
     outer: OuterSettings
     path: Path
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where it is written while it goes on."""
+        return self.path.with_suffix(".checkpoint")
+
 
 class Report(NamedTuple):
-    """What a training process says: one of the last four is set."""
+    """What a training process says: one of the others is set."""
 
     job: int
     outcome: Outcome | None = None
     stage: str = ""
     failure: str = ""
     finished: tuple[str, ...] | None = None  # notes on the data
+    resumed: float | None = None  # the fraction of its budget at which it goes on
 
 
 def fit(jobs: list[Job], console: Console) -> list[str]:
@@ -61,9 +68,20 @@ def fit(jobs: list[Job], console: Console) -> list[str]:
     try:
         return _watch(jobs, list(processes), reports, console)
     finally:
+        _stop(list(processes))
+
+
+def _stop(processes: list[BaseProcess]) -> None:
+    """Lets processes end their outer step and write a checkpoint; a second interrupt ends them at once."""
+    for process in processes:
+        process.terminate()
+    try:
         for process in processes:
-            process.terminate()
             process.join()
+    except KeyboardInterrupt:
+        for process in processes:
+            process.kill()
+        raise
 
 
 def _watch(jobs: list[Job], processes: list[BaseProcess], reports: Queue[Report], console: Console) -> list[str]:
@@ -120,6 +138,9 @@ class Shown:
 
     def update(self, report: Report) -> None:
         """Shows what a training process said."""
+        if report.resumed is not None:
+            self._console.print(f"{self._names[report.job]}: goes on at {100 * report.resumed:.0f} %", highlight=False)
+            return
         fraction, state = 0.0, report.stage or report.failure
         if report.finished is not None:
             fraction, state = 1.0, "done"
@@ -152,6 +173,8 @@ def _work(index: int, job: Job, reports: Queue[Report]) -> None:
     try:
         notes = _train(index, job, reports)
         reports.put(Report(index, finished=notes))
+    except training.Stopped:
+        reports.cancel_join_thread()  # nobody reads them any more
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if os.environ.get("NPCMETA_TRACEBACK"):
             traceback.print_exc()
@@ -165,18 +188,24 @@ def _train(index: int, job: Job, reports: Queue[Report]) -> tuple[str, ...]:
     normaliser = training.measure_normaliser(splits.train, generator, job.outer.max_shots)
     described = training.describe_split(splits, job.split)
     draft = job.draft._replace(spec=splits.train.spec, normaliser=normaliser, split=described)
-    last = 0.0
+    going_on, last = job.checkpoint.exists(), 0.0
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 
     def watch(outcome: Outcome) -> None:
-        nonlocal last
+        nonlocal going_on, last
         _end_with_the_parent()
+        if stopping.is_set():
+            raise training.Stopped
+        if going_on:
+            reports.put(Report(index, resumed=outcome.fraction))
+            going_on = False
         if time.monotonic() - last > SECONDS_BETWEEN_REPORTS or outcome.validation is not None:
             reports.put(Report(index, outcome=outcome))
             last = time.monotonic()
 
-    checkpoint = job.path.with_suffix(".checkpoint")
-    save_archetype(training.train(draft, splits, job.outer, job.seed, checkpoint, watch), job.path)
-    checkpoint.unlink()
+    save_archetype(training.train(draft, splits, job.outer, job.seed, job.checkpoint, watch), job.path)
+    job.checkpoint.unlink()
     return tuple(splits.summary.get("notes", ()))
 
 

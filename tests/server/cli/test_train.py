@@ -1,8 +1,10 @@
 """`npcmeta train`: what it writes, how it goes on after an interruption, and what it says about nonsense."""
 
+import inspect
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,9 +18,11 @@ from rich.console import Console
 
 from npcmeta.archetype import load_archetype
 from npcmeta.outer_loop import Outcome
+from npcmeta.tasks import FAMILIES
 from npcmeta_server.cli import main
 from npcmeta_server.cli.fitting import Report, Shown
 from npcmeta_server.cli.train import following
+from npcmeta_server.cli.train import train as command
 from tests import toys
 
 pytestmark = pytest.mark.xdist_group("train")
@@ -95,6 +99,28 @@ def test_a_training_that_was_killed_goes_on_and_ends_the_same(trained: Path, tmp
     assert killed.provenance["history"] == whole.provenance["history"]
 
 
+def test_a_training_that_is_interrupted_saves_its_step_and_says_where_it_goes_on(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_AND_CAREFUL.replace("CHECKPOINTS = 0.0", "CHECKPOINTS = 1e9"))
+    out = tmp_path / "wave-1"
+    command = ["train", "--family", "sinusoid", "--meta-steps", "30", "--no-baseline", *SMALL, "--out", str(out)]
+    started = subprocess.Popen(
+        [sys.executable, str(tmp_path / "slow.py"), *command], env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    assert started.stdout is not None
+    while "20 %" not in started.stdout.readline():
+        assert started.poll() is None
+    started.send_signal(signal.SIGINT)
+    said, _ = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert "the same command goes on from here" in said
+    assert [path.name for path in out.iterdir()] == ["archetype.checkpoint"]
+    assert main(command) == 0
+    assert re.search(r"archetype: goes on at [2-9]\d %", capfd.readouterr().out)
+    toys.assert_same_bits(*(load_archetype(folder / "archetype.safetensors").meta for folder in (out, trained)))
+
+
 def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
@@ -116,6 +142,13 @@ def test_the_next_command_can_be_pasted_and_names_what_it_needs() -> None:
     assert following(Path("runs/my guards"), None) == "npcmeta evaluate 'runs/my guards'"
     said = following(Path("runs/mine"), Path("recordings"))
     assert said == "npcmeta evaluate runs/mine --data PATH  # characters that are not in recordings"
+
+
+def test_help_says_how_long_each_family_is_trained_if_nobody_says_it() -> None:
+    told = inspect.getdoc(command)
+    assert told is not None
+    for name, family in FAMILIES.items():
+        assert f"{name} {family.outer['meta_steps']}" in told
 
 
 def test_finetune_is_its_own_baseline(tmp_path: Path) -> None:
