@@ -28,7 +28,8 @@ def build_head(action: ActionSpec, fixed_std: float = 0.0) -> Head:
     `nll` is in nats per decision, summed over everything that is decided in one tick. `sample` takes its randomness
     as `noise` [.., C + W], standard normal for the continuous part and standard Gumbel for the logits; zeros give
     the mode, so one graph serves both. `unit` is the spread of each mean, and 1 for other head parameters;
-    `curvature` bounds the second derivatives of the NLL by head parameters in these units, for the spread at hand.
+    `curvature` bounds the second derivatives of the NLL by means (for the spread at hand) and logits in these units;
+    for spreads it is near them, and no bound.
 
     Raises:
         ValueError: If there is nothing to decide, or a branch has fewer than two choices.
@@ -76,10 +77,11 @@ def build_head(action: ActionSpec, fixed_std: float = 0.0) -> Head:
             z, _, slope = standardised(params, taken.continuous)
             parts.append(torch.ones_like(z[..., :1]))
             if not fixed_std:
-                # By the logarithm of the spread, the second derivative is 2 z^2, and at the optimum 2. The largest
-                # holds for all of them, so that many continuous actions need no more matrices than one.
-                bound = 2 * slope.square() * z.square().clamp_min(1.0)
-                parts.append(bound.amax(-1, keepdim=True))
+                # By the logarithm of the spread, the second derivative is 2 z^2, and at the optimum 2; how that bends
+                # with `raw`, and with the mean, is left out, so this is no bound. The largest holds for all of them,
+                # so that many continuous actions need no more matrices than one.
+                bend = 2 * slope.square() * z.square().clamp_min(1.0)
+                parts.append(bend.amax(-1, keepdim=True))
         # Half the identity bounds the Hessian of a softmax (Boehning 1992).
         parts += [torch.full_like(params[..., :1], 0.5)] if choices else []
         return torch.cat(parts, -1)

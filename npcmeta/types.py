@@ -121,7 +121,7 @@ class Head(NamedTuple):
     nll: Callable[[Tensor, Action, Tensor], Tensor]  # (params [.., P], action, mask [.., W]) -> nats [..]
     nll_gradient: Callable[[Tensor, Action, Tensor], Tensor]  # the derivative of nll by params, [.., P]
     unit: Callable[[Tensor], Tensor]  # (params [.., P]) -> the size of a change that matters, [.., P]
-    curvature: Callable[[Tensor, Action, Tensor], Tensor]  # bounds of its second derivatives in these units, [.., G]
+    curvature: Callable[[Tensor, Action, Tensor], Tensor]  # its second derivatives in these units, or bounds, [.., G]
     mode: Callable[[Tensor, Tensor], Action]  # (params, mask) -> the most likely action
     sample: Callable[[Tensor, Tensor, Tensor], Action]  # (params, mask, noise [.., C + W]) -> a drawn action
     draw_noise: Callable[[Generator, tuple[int, ...]], Tensor]  # (generator, leading shape) -> noise for `sample`

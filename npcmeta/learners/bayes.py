@@ -21,8 +21,8 @@ from npcmeta.types import Action, BehaviorSpec, Examples, Learner, Params, Task
 
 POSTERIOR_SHARE = 0.25
 """Weight of the loss that teaches the posterior; small, so that clipping the gradient does not slow the rest."""
-SHARES = (0.25, 0.1, 0.0)
-"""More than a quarter made new characters worse with ten examples: Gaussians are too sure of themselves."""
+SHARES = ((1.0, 0.1), (0.5, 0.1), (0.25, 0.1), (0.1, 0.1), (0.0, 0.0))
+"""Of what is said of means and of spreads: the fit of spreads has no bound to go down, and is too sure of itself."""
 SITUATIONS = 64
 """Over so many of them it is asked how well a character is known."""
 TYPICAL_SHOTS = 50.0
@@ -58,9 +58,12 @@ class BayesSettings:
     tempering: float = 0.2
     """What an example counts for: play is autocorrelated, so it says less than it seems to. Without a context it is
     only where learning begins."""
-    continuous_share: float = 0.25
-    """How much of what the examples say of continuous actions is believed, if there is no context; training replaces
-    it by the best of `SHARES` on validation tasks. What they say of choices is believed."""
+    mean_share: float = 0.5
+    """How much of what the examples say of the means of continuous actions is believed, if there is no context;
+    training replaces it, and the next one, by the best of `SHARES` on validation tasks. What they say of choices is
+    believed."""
+    spread_share: float = 0.1
+    """The same of their spreads."""
     activation: networks.Activation = "relu"
     """relu or tanh."""
     dropout: float = 0.1
@@ -76,8 +79,10 @@ class BayesSettings:
         return bayes_tuned.build(self, light, spec) if self.tuned else light
 
     def candidates(self) -> list[BayesSettings]:
-        """Shares of the continuous actions' posterior to choose from on validation tasks."""
-        return [self] if self.context else [dataclasses.replace(self, continuous_share=share) for share in SHARES]
+        """Shares of the continuous actions' posterior to choose from on validation tasks, if there are such actions."""
+        if self.context:
+            return [self]
+        return [dataclasses.replace(self, mean_share=mean, spread_share=spread) for mean, spread in SHARES]
 
 
 def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
@@ -97,7 +102,8 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
     situations = torch.randn(1, SITUATIONS, spec.observation_size, generator=Generator().manual_seed(0))
     # Means and spreads come first, see `heads`.
     believed = torch.ones(head.num_params)
-    believed[: head.num_params - spec.action.mask_size] = settings.continuous_share
+    means = spec.action.continuous_size
+    believed[:means], believed[means : 2 * means] = settings.mean_share, settings.spread_share
 
     def init(generator: Generator) -> Params:
         params: Params = {"tempering": torch.zeros(2)}

@@ -53,13 +53,20 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
             "known": like.new_zeros(num_tasks, 1),
         }
 
+    def suggested(meta: Params, seen: Params) -> Tensor:
+        """The context that codes suggest, [T, context]; zero without any."""
+        mean_code, share = neural_process.summarise(seen, settings.prior_examples)
+        return share * neural_process.run(meta, "context", torch.cat([mean_code, share], -1), activation)
+
     def guess(meta: Params, state: Params, first: Tensor, examples: Examples) -> Params:
-        """The state with the examples' codes in it and the context that they suggest."""
+        """The state with the examples' codes in it, and where the prior's mean is and the steps begin.
+
+        That is the context that all codes suggest, moved as far as earlier steps went from what was suggested then:
+        there the slopes of the earlier examples and of the prior were equal, and so the prior counts once.
+        """
         expected = neural_process.decode_from(meta, None, first, activation)
         seen = neural_process.collect(meta, head, state, expected, examples, activation)
-        mean_code, share = neural_process.summarise(seen, settings.prior_examples)
-        context = neural_process.run(meta, "context", torch.cat([mean_code, share], -1), activation)
-        return seen | {"context": share * context}
+        return seen | {"context": suggested(meta, seen) + state["context"] - suggested(meta, state)}
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
         yield state

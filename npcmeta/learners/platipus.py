@@ -62,8 +62,8 @@ def build(settings: PlatipusSettings, spec: BehaviorSpec) -> Learner:
 
     Deviations from the paper: the Gaussian lies along learned directions instead of each weight having a variance of
     its own, for independent noise on weights makes no plausible characters; the variance after the shift falls with
-    the number of examples; the variational distribution is shifted by support and query set together; the bound for
-    an empty support set, before the SGD steps, is added.
+    the number of examples; the variational distribution is shifted by support and query set together; the NLL of
+    draws from the prior, which is what a character is before its examples, and the distance from it are added.
     """
     head = heads.build_head(spec.action)
     sizes = (spec.observation_size, *settings.hidden, head.num_params)
@@ -148,7 +148,12 @@ def build(settings: PlatipusSettings, spec: BehaviorSpec) -> Learner:
         def kl(right: Gaussian) -> Tensor:
             return (variational.divergence(posterior, right) / decisions.clamp_min(1.0)).sum(-1).mean()
 
-        measured = {"nll": query_nll(adapted), "kl": kl(guess), "drawn_nll": query_nll(drawn), "prior_kl": kl(prior)}
+        measured = {
+            "nll": query_nll(adapted),
+            "kl": kl(guess),
+            "drawn_nll": query_nll(place(meta, noise)),
+            "prior_kl": kl(prior),
+        }
         loss = measured["nll"] + measured["kl"]
         loss = loss + settings.unadapted_share * (measured["drawn_nll"] + measured["prior_kl"])
         return loss, {name: float(value.detach()) for name, value in measured.items()}
