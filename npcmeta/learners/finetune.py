@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from npcmeta import heads, inner_loop, networks
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
-RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
+RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 
 
 @dataclass(frozen=True)
