@@ -67,8 +67,8 @@ def load(folder: Path) -> Catalog:
         name = hosted.archetype.name
         if name in found:
             raise ValueError(
-                f'{path} and {paths[name]} are both called "{name}", expected one file of a name. If one is to take the '
-                f"other's place, move it out of {folder} and give it to the running server with npcmeta archetype "
+                f'{path} and {paths[name]} are both called "{name}", expected one file of a name. If one is to take '
+                f"the other's place, move it out of {folder} and give it to the running server with npcmeta archetype "
                 "upload; if they are different archetypes, train one of them again with another --name"
             )
         found[name], paths[name] = hosted, path

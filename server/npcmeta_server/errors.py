@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf import any_pb2
@@ -84,10 +84,14 @@ class ServiceError(Exception):
         """The gRPC status code."""
         return REASONS[self.reason].code
 
+    def info(self) -> dict[str, Any]:
+        """The ErrorInfo as JSON shows it."""
+        return {"reason": self.reason, "domain": DOMAIN, "metadata": self.metadata}
+
     def status(self) -> status_pb2.Status:
         """The error as google.rpc.Status with its google.rpc.ErrorInfo, on its way to a client."""
         metrics.ERRORS.labels(self.reason).inc()
-        info = error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata)
+        info = error_details_pb2.ErrorInfo(**self.info())
         detail = any_pb2.Any()
         detail.Pack(info)
         return status_pb2.Status(code=self.code.value[0], message=self.message, details=[detail])

@@ -105,6 +105,8 @@ def error_info(answer: httpx.Response) -> error_details_pb2.ErrorInfo:
     assert detail["type"] == "google.rpc.ErrorInfo"
     info = error_details_pb2.ErrorInfo.FromString(base64.b64decode(detail["value"] + "=="))
     assert info.domain == "npcmeta"
+    debug = {"reason": info.reason, "domain": info.domain, "metadata": dict(info.metadata)}
+    assert detail["debug"] == debug
     return info
 
 
@@ -122,7 +124,29 @@ def error_info(answer: httpx.Response) -> error_details_pb2.ErrorInfo:
 def test_garbage_gets_a_client_error(server: Address, path: str, content: bytes, kind: str, status: int) -> None:
     answer = httpx.post(f"{server.http}/{path}", content=content, headers={"content-type": kind}, timeout=20)
     assert answer.status_code == status
-    if status != 415:  # which HTTP itself answers, before there is a protocol to answer in
-        assert error_info(answer).reason == ("METHOD_NOT_FOUND" if status == 404 else "INVALID_ARGUMENT")
-        assert answer.json()["message"]
+    assert error_info(answer).reason == ("METHOD_NOT_FOUND" if status == 404 else "INVALID_ARGUMENT")
+    assert answer.json()["message"]
     assert call(server, "ArchetypeService/ListArchetypes", {}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "http_method", "kind", "expected"),
+    [
+        ("NpcService/GetNpc", "POST", "application/x-www-form-urlencoded", "application/json"),
+        ("NpcService/GetNpc", "GET", "application/json", "POST with application/json"),
+        ("AdaptService/AdaptOnce", "POST", "application/json", "application/connect+json"),
+        ("AdaptService/Adapt", "POST", "application/json", "application/connect+json"),
+    ],
+)
+def test_who_speaks_no_protocol_hears_which_to_speak(
+    server: Address, method: str, http_method: str, kind: str, expected: str
+) -> None:
+    answer = httpx.request(
+        http_method, f"{server.http}/npcmeta.v1.{method}", content=b"{}", headers={"content-type": kind}, timeout=20
+    )
+    assert answer.status_code == (405 if http_method == "GET" else 415)
+    assert answer.headers["allow"] == "POST"
+    message = answer.json()["message"]
+    assert expected in message
+    assert kind in message
+    assert error_info(answer).reason == "INVALID_ARGUMENT"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,14 @@ from connectrpc.interceptor import MetadataInterceptorSync
 from connectrpc.request import RequestContext
 from pyqwest import SyncClient, SyncHTTPTransport
 
-from npcmeta_server.cli.top import TOKEN_VARIABLE
+from npcmeta_server.cli.unreached import why
 from npcmeta_server.gen.npcmeta.v1.archetypes_connect import ArchetypeServiceClientSync
 from npcmeta_server.gen.npcmeta.v1.assets_connect import AssetServiceClientSync
 from npcmeta_server.gen.npcmeta.v1.npcs_connect import NpcServiceClientSync
 from npcmeta_server.gen.npcmeta.v1.upgrades_connect import UpgradeServiceClientSync
 
 TIMEOUT_MILLISECONDS = 120_000
+TOKEN_VARIABLE = "NPCMETA_TOKEN"
 
 
 class Services(NamedTuple):
@@ -54,6 +56,10 @@ class Connection:
     """A file that holds a token and nothing else; or put it into NPCMETA_TOKEN."""
     ca: Path | None = None
     """PEM file of the authority that signed the server's certificate."""
+    client_certificate: Path | None = None
+    """PEM file of a certificate to show, where the server is started with --tls-client-ca."""
+    client_key: Path | None = None
+    """PEM file of its key."""
 
     @contextlib.contextmanager
     def services(self) -> Iterator[Services]:
@@ -62,14 +68,10 @@ class Connection:
         Raises:
             ValueError: If there is no server, or it refuses a call; the message says why.
         """
-        if not self.server.startswith(("http://", "https://")):
-            raise ValueError(f"--server is {self.server}, expected http://HOST:PORT or https://HOST:PORT")
-        token = self.token_file.read_text("utf-8").strip() if self.token_file else os.environ.get(TOKEN_VARIABLE, "")
-        certificates = self.ca.read_bytes() if self.ca else None
-        transport = SyncHTTPTransport(tls_ca_cert=certificates, tls_include_system_certs=certificates is None)
-        options: dict[str, Any] = {"timeout_ms": TIMEOUT_MILLISECONDS, "interceptors": (_Bearer(token),)}
+        self.check()
+        options: dict[str, Any] = {"timeout_ms": TIMEOUT_MILLISECONDS, "interceptors": (_Bearer(self.token()),)}
         try:
-            with transport:
+            with self._transport() as transport:
                 options["http_client"] = SyncClient(transport)
                 yield Services(
                     NpcServiceClientSync(self.server, **options),
@@ -79,7 +81,34 @@ class Connection:
                 )
         except ConnectError as error:
             hint = f"; put a token into {TOKEN_VARIABLE}" if error.code.value == "unauthenticated" else ""
-            raise ValueError(f"{self.server}: {error.message}{hint}") from error
+            said = error.message if error.__cause__ is None else why(self.server, error.message)
+            raise ValueError(f"{self.server}: {said}{hint}") from error
+
+    def check(self) -> None:
+        """Raises ValueError if the options do not go together."""
+        if not self.server.startswith(("http://", "https://")):
+            raise ValueError(f"--server is {self.server}, expected http://HOST:PORT or https://HOST:PORT")
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise ValueError("a certificate to show takes both --client-certificate and --client-key")
+
+    def token(self) -> str:
+        """The token to send; empty if there is none."""
+        return self.token_file.read_text("utf-8").strip() if self.token_file else os.environ.get(TOKEN_VARIABLE, "")
+
+    def context(self) -> ssl.SSLContext | None:
+        """How Python's own client speaks TLS, if it is to."""
+        if not self.server.startswith("https:"):
+            return None
+        context = ssl.create_default_context(cafile=self.ca)
+        if self.client_certificate is not None:
+            context.load_cert_chain(self.client_certificate, self.client_key)
+        return context
+
+    def _transport(self) -> SyncHTTPTransport:
+        ca, certificate, key = (
+            path.read_bytes() if path else None for path in (self.ca, self.client_certificate, self.client_key)
+        )
+        return SyncHTTPTransport(tls_ca_cert=ca, tls_include_system_certs=ca is None, tls_cert=certificate, tls_key=key)
 
 
 Reached = tyro.conf.OmitArgPrefixes[Connection]

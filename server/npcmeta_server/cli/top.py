@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import http.client
 import ssl
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,7 +15,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-TOKEN_VARIABLE = "NPCMETA_TOKEN"
+from npcmeta_server.cli.calling import TOKEN_VARIABLE, Reached
+from npcmeta_server.cli.unreached import why
+
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -40,29 +41,21 @@ class Reading(NamedTuple):
         return sum(self.by(sample, "").values())
 
 
-def top(
-    server: str = "http://127.0.0.1:8080",
-    every: float = 2.0,
-    once: bool = False,
-    token_file: Path | None = None,
-    ca: Path | None = None,
-) -> None:
+def top(connection: Reached, every: float = 2.0, once: bool = False) -> None:
     """Watch a running server: frames, NPCs, adaptations, errors.
 
     Args:
-        server: Its HTTP port.
+        connection: How the server is reached.
         every: Seconds between two looks.
         once: Show what there is, and stop.
-        token_file: A file that holds a token and nothing else; or put it into NPCMETA_TOKEN.
-        ca: PEM file of the authority that signed the server's certificate.
     """
     if not every > 0:
         raise ValueError(f"--every is {every}, expected seconds, more than 0")
-    token = token_file.read_text("utf-8").strip() if token_file else os.environ.get(TOKEN_VARIABLE, "")
-    context = ssl.create_default_context(cafile=ca) if server.startswith("https:") else None
+    connection.check()
+    token, context = connection.token(), connection.context()
 
     def look() -> Reading:
-        return read(server, token, context)
+        return read(connection.server, token, context)
 
     before = look()
     if once:
@@ -78,8 +71,6 @@ def read(server: str, token: str, context: ssl.SSLContext | None = None) -> Read
     Raises:
         ValueError: If there is no server of ours, or it does not let us in; the message says which.
     """
-    if not server.startswith(("http://", "https://")):
-        raise ValueError(f"--server is {server}, expected http://HOST:PORT or https://HOST:PORT")
     request = urllib.request.Request(f"{server.rstrip('/')}/metrics")
     if token:
         request.add_header("authorization", f"Bearer {token}")
@@ -90,8 +81,8 @@ def read(server: str, token: str, context: ssl.SSLContext | None = None) -> Read
     except urllib.error.HTTPError as error:
         hint = f"put a token into {TOKEN_VARIABLE}" if error.code == 401 else "is that the HTTP port of npcmeta serve?"
         raise ValueError(f"{server} answered {error.code} {error.reason}; {hint}") from error
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{server} does not answer as a server of npcmeta does: {error}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise ValueError(f"{server} does not answer as a server of npcmeta does: {why(server, str(error))}") from error
 
 
 def parse(seconds: float, text: str) -> Reading:

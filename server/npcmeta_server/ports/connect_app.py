@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,7 +58,7 @@ def application(
         own = [method for method in methods(services) if method.service == name]
         answers: Any = SimpleNamespace(**{method.python_name: _handler(method) for method in own})
         app = build(answers, read_max_bytes=max_message_bytes, codecs=codecs, interceptors=(ConnectGate(gate),))
-        paths |= {f"/npcmeta.v1.{name}/{m.name}": app if m.takes_stream else _in_time(app) for m in own}
+        paths |= {f"/npcmeta.v1.{name}/{m.name}": _told(app if m.takes_stream else _in_time(app), m) for m in own}
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -90,20 +90,58 @@ def _in_time(app: Application) -> Application:
     return answer
 
 
-async def refuse(send: Any, status: int, error: ServiceError) -> None:
+def _told(app: Application, method: Method) -> Application:
+    """Says what to send, where connectrpc answers a request that speaks no protocol of ours with a bare status."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        bare = 0
+
+        async def sent(message: Any) -> None:
+            nonlocal bare
+            if message["type"] == "http.response.start" and message["status"] in (405, 415):
+                bare = message["status"]
+            elif not bare:
+                await send(message)
+            elif not message.get("more_body", False):
+                await refuse(send, bare, _no_protocol(scope, method), [(b"allow", b"POST")])
+
+        await app(scope, receive, sent)
+
+    return answer
+
+
+def _no_protocol(scope: Any, method: Method) -> ServiceError:
+    came = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")[:80]
+    streams = method.takes_stream or method.gives_stream
+    expected = "application/connect+json (each message behind a byte of flags and four of length)"
+    return ServiceError(
+        "INVALID_ARGUMENT",
+        f'{method.name} came as {scope["method"]} with content-type "{came}", expected POST with '
+        f"{expected if streams else 'application/json'}, or application/grpc-web+proto",
+        field="content-type",
+    )
+
+
+async def refuse(send: Any, status: int, error: ServiceError, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
     """Answers as Connect does, whoever asks."""
     details = [
-        {"type": detail.TypeName(), "value": base64.b64encode(detail.value).decode().rstrip("=")}
+        {
+            "type": detail.TypeName(),
+            "value": base64.b64encode(detail.value).decode().rstrip("="),
+            "debug": error.info(),
+        }
         for detail in error.status().details
     ]
     text = json.dumps({"code": Code[error.code.name].value, "message": error.message, "details": details})
-    await send_text(send, status, "application/json", text.encode())
+    await send_text(send, status, "application/json", text.encode(), headers)
 
 
-async def send_text(send: Any, status: int, content_type: str, text: bytes) -> None:
+async def send_text(
+    send: Any, status: int, content_type: str, text: bytes, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
     """A whole answer."""
-    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(text)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    own = [(b"content-type", content_type.encode()), (b"content-length", str(len(text)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": text})
 
 

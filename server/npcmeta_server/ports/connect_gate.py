@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from connectrpc.code import Code
-from connectrpc.errors import ConnectError
+from connectrpc.errors import ConnectError, ErrorDetail
 from connectrpc.request import RequestContext
 from protobuf.wkt import Any as PackedMessage
+from protobuf.wkt import Struct
 
 from npcmeta_server.access.gate import REQUEST_ID_HEADER, Call, Gate, current
 from npcmeta_server.errors import ServiceError
@@ -48,5 +49,18 @@ def as_connect(error: ServiceError) -> ConnectError:
     """An error of ours as one of connectrpc's."""
     if (call := current.get()) is not None:
         call.reason = error.reason
-    details = [PackedMessage(type_url=each.type_url, value=each.value) for each in error.status().details]
+    details = [
+        _Detail(PackedMessage(type_url=each.type_url, value=each.value), error) for each in error.status().details
+    ]
     return ConnectError(Code[error.code.name], error.message, details)
+
+
+class _Detail(ErrorDetail):
+    """The info of an error, which JSON shows in plain words as well: what connectrpc puts under `debug`."""
+
+    def __init__(self, packed: PackedMessage, error: ServiceError) -> None:
+        super().__init__(packed)
+        self._shown = Struct.from_python(error.info())
+
+    def value(self, *_: Any) -> Any:
+        return self._shown

@@ -111,7 +111,7 @@ def test_nobody_there_is_said_plainly(capsys: pytest.CaptureFixture[str]) -> Non
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     assert main(["npc", "list", "--server", f"http://127.0.0.1:{port}"]) == 1
-    assert f"error: http://127.0.0.1:{port}: " in capsys.readouterr().err
+    assert f"error: http://127.0.0.1:{port}: no server answers there; start one" in capsys.readouterr().err
     assert main(["npc", "list", "--server", "127.0.0.1:8080"]) == 1
     assert "expected http://HOST:PORT" in capsys.readouterr().err
 
@@ -125,8 +125,6 @@ def test_a_server_whose_certificate_nobody_else_knows_is_reached_with_its_author
     write_certificate(authority, files)
     with served(Settings(archetype_folder, store, "127.0.0.1", 0, 0, tls=files)) as address:
         where = ["--server", address.http.replace("127.0.0.1", "localhost")]
-        assert main(["npc", "list", *where]) == 1
-        assert "ertificate" in capsys.readouterr().err
         assert main(["npc", "create", "guard", *where, "--ca", str(tmp_path / "ca.pem")]) == 0
 
 
