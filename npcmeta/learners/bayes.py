@@ -21,8 +21,9 @@ from npcmeta.types import Action, BehaviorSpec, Examples, Learner, Params, Task
 
 POSTERIOR_SHARE = 0.25
 """Weight of the loss that teaches the posterior; small, so that clipping the gradient does not slow the rest."""
-SHARES = ((1.0, 0.1), (0.5, 0.1), (0.25, 0.1), (0.1, 0.1), (0.0, 0.0))
-"""Of what is said of means and of spreads: the fit of spreads has no bound to go down, and is too sure of itself."""
+SHARES = ((0.5, 0.25), (0.5, 0.1), (0.25, 0.25), (0.1, 0.1), (0.0, 0.0))
+"""Of what is said of means and of spreads. More of either made new characters worse with ten examples: Gaussians are
+too sure of themselves, and the fit of spreads has no bound to go down."""
 SITUATIONS = 64
 """Over so many of them it is asked how well a character is known."""
 TYPICAL_SHOTS = 50.0
@@ -58,11 +59,11 @@ class BayesSettings:
     tempering: float = 0.2
     """What an example counts for: play is autocorrelated, so it says less than it seems to. Without a context it is
     only where learning begins."""
-    mean_share: float = 0.5
+    mean_share: float = 0.25
     """How much of what the examples say of the means of continuous actions is believed, if there is no context;
     training replaces it, and the next one, by the best of `SHARES` on validation tasks. What they say of choices is
     believed."""
-    spread_share: float = 0.1
+    spread_share: float = 0.25
     """The same of their spreads."""
     activation: networks.Activation = "relu"
     """relu or tanh."""

@@ -170,7 +170,7 @@ def test_a_checkpoint_of_another_learner_is_refused(splits: TaskSplits, tmp_path
     train("maml", splits, tmp_path)
     (tmp_path / "maml.checkpoint").rename(tmp_path / "fomaml.checkpoint")
     with pytest.raises(
-        CheckpointError, match='learner is "maml" there, "fomaml" here, learner settings.first_order is false there'
+        CheckpointError, match=r'learner is "maml" there, "fomaml" here, learner settings\.first_order is false there'
     ):
         train("fomaml", splits, tmp_path)
 
