@@ -19,6 +19,8 @@ As a script, it says how far a character is from a demonstration before and afte
 from __future__ import annotations
 
 import sys
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -100,7 +102,7 @@ def read_demonstration(path: str | Path) -> Demonstration:
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: np.asarray(file[name], kind) for name, kind in ARRAYS.items() if name in file}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} cannot be read as an .npz file: {error}") from error
     if "observations" not in found or found["observations"].ndim != 2:
         raise ValueError(f"{path} holds no observations [t, O]")
@@ -177,10 +179,9 @@ def decide(
 ) -> dict[str, np.ndarray]:
     """All outputs of the policy graph, `head_params` among them; arguments are those of `act`."""
     rows = len(observations)
-    if observations.shape != (rows, archetype.observation_size) or not np.isfinite(observations).all():
-        raise ValueError(
-            f"observations are {list(observations.shape)}, expected [n, {archetype.observation_size}] finite numbers"
-        )
+    if observations.shape != (rows, archetype.observation_size):
+        raise ValueError(f"observations are {list(observations.shape)}, expected [n, {archetype.observation_size}]")
+    _check_finite("observations", observations)
     fed = {
         "observation": observations.astype(np.float32),
         "action_mask": np.ones((rows, archetype.mask_size), bool) if action_masks is None else action_masks,
@@ -204,7 +205,10 @@ def rows(state: State, chosen: Sequence[int]) -> State:
 def _session(path: str | Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own have no other class in common
+        raise ValueError(f"{path} cannot be loaded as an ONNX file: {error}") from error
 
 
 def _run(session: onnxruntime.InferenceSession, fed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -226,9 +230,14 @@ def _check(archetype: Archetype, shown: Demonstration) -> Demonstration:
     for name, array, width in zip(Demonstration._fields, shown, widths, strict=True):
         if array.shape != (steps, width):
             raise ValueError(f"{name} of a demonstration are {list(array.shape)}, expected [{steps}, {width}]")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} of a demonstration hold numbers that are not finite")
+        _check_finite(f"{name} of a demonstration", array)
     return shown
+
+
+def _check_finite(name: str, array: np.ndarray) -> None:
+    if not np.isfinite(array).all():
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise ValueError(f"{name}, row {row}, column {column}: {array[row, column]}, expected a finite number")
 
 
 def _padded(arrays: list[np.ndarray], longest: int, fill: float = 0) -> np.ndarray:
@@ -242,8 +251,7 @@ def _padded(arrays: list[np.ndarray], longest: int, fill: float = 0) -> np.ndarr
 def _distance(archetype: Archetype, state: State, shown: Demonstration) -> str:
     """How the most likely actions differ from those that were shown."""
     steps = len(shown.observations)
-    masks = shown.action_masks if shown.action_masks.size else None
-    continuous, discrete = act(archetype, rows(state, [0] * steps), shown.observations, masks)
+    continuous, discrete = act(archetype, rows(state, [0] * steps), shown.observations, shown.action_masks)
     parts = []
     if archetype.continuous_size:
         parts.append(f"continuous actions off by {np.abs(continuous - shown.continuous_actions).mean():.4f}")
@@ -254,7 +262,8 @@ def _distance(archetype: Archetype, state: State, shown: Demonstration) -> str:
 
 def main(begin_file: str, adapt_file: str, policy_file: str, recording: str) -> None:
     """Says what adapting to a recording changes."""
-    archetype, shown = load(begin_file, adapt_file, policy_file), read_demonstration(recording)
+    archetype = load(begin_file, adapt_file, policy_file)
+    shown = _check(archetype, read_demonstration(recording))
     state = begin(archetype, seeds=[0])
     print(f"before: {_distance(archetype, state, shown)}")
     print(f"after {len(shown.observations)} examples: {_distance(archetype, adapt(archetype, state, [shown]), shown)}")
@@ -263,4 +272,7 @@ def main(begin_file: str, adapt_file: str, policy_file: str, recording: str) -> 
 if __name__ == "__main__":
     if len(sys.argv) != 5:
         sys.exit("usage: device.py BEGIN.onnx ADAPT.onnx POLICY.onnx DEMONSTRATION.npz")
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ValueError as mistake:
+        sys.exit(f"error: {mistake}")

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 import npcmeta
 from npcmeta import header
 from npcmeta.archetype import Archetype, Npc
@@ -32,12 +34,22 @@ def _entry(asset: Path, archetype: Archetype, target: str, npc: Npc | None) -> d
         "target": target,
         "sha256": hashlib.sha256(data).hexdigest(),
         "size_bytes": len(data),
+        "inputs": inputs(data) if asset.suffix == ".onnx" else {},
         "archetype": archetype.name,
         "archetype_revision": archetype.revision,
         "learner": archetype.learner_name,
         "npc": None if npc is None else {"name": npc.name, "examples": npc.examples, "digest": npc_digest(npc)},
         "npcmeta_version": npcmeta.__version__,
         "spec": header.spec_to_json(archetype.spec),
+    }
+
+
+def inputs(model: bytes) -> dict[str, list[int | str]]:
+    """The shapes of an ONNX file's inputs; an axis of any length has a name."""
+    graph = onnx.load_model_from_string(model).graph
+    return {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in graph.input
     }
 
 

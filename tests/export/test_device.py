@@ -205,8 +205,10 @@ def test_what_does_not_fit_says_what_came(guard: tuple[Path, device.Archetype], 
         device.adapt(archetype, begun, [shown, shown])
     with pytest.raises(ValueError, match=r"continuous_actions of a demonstration are \[60, 3\], expected \[60, 1\]"):
         device.adapt(archetype, begun, [shown._replace(continuous_actions=np.zeros((60, 3), np.float32))])
-    with pytest.raises(ValueError, match="not finite"):
-        device.adapt(archetype, begun, [shown._replace(observations=np.full((60, 4), np.nan, np.float32))])
+    holed = shown.observations.copy()
+    holed[7, 2] = np.nan
+    with pytest.raises(ValueError, match="observations of a demonstration, row 7, column 2: nan, expected a finite"):
+        device.adapt(archetype, begun, [shown._replace(observations=holed)])
     (tmp_path / "text.npz").write_text("no archive")
     with pytest.raises(ValueError, match=r"text\.npz cannot be read"):
         device.read_demonstration(tmp_path / "text.npz")
@@ -223,6 +225,31 @@ def test_it_runs_as_a_program(guard: tuple[Path, device.Archetype], capsys: pyte
     assert "before: continuous actions off by" in said
     assert "after 60 examples:" in said
     assert "% of choices the same" in said
+
+
+def test_mistakes_are_one_line_and_an_exit_status(guard: tuple[Path, device.Archetype], tmp_path: Path) -> None:
+    folder, _ = guard
+    begin, inner, policy = (str(folder / f"guard.{graph}.onnx") for graph in ("begin", "adapt", "policy"))
+    clip, cut, text = folder / "bob.npz", tmp_path / "cut.npz", tmp_path / "text.onnx"
+    cut.write_bytes(clip.read_bytes()[:-40])
+    text.write_text("no graph")
+    np.savez(tmp_path / "narrow.npz", observations=np.zeros((5, 3), np.float32))
+    for arguments, said in (
+        ([inner, begin, policy, clip], "is no begin graph of npcmeta"),
+        ([begin, inner, policy, cut], "cut.npz cannot be read as an .npz file"),
+        ([begin, inner, policy, tmp_path / "none.npz"], "none.npz cannot be read"),
+        (
+            [begin, inner, policy, tmp_path / "narrow.npz"],
+            "observations of a demonstration are [5, 3], expected [5, 4]",
+        ),
+        ([begin, inner, text, clip], "text.onnx cannot be loaded as an ONNX file"),
+        ([begin, inner, tmp_path / "none.onnx", clip], "none.onnx cannot be loaded as an ONNX file"),
+    ):
+        ended = subprocess.run([sys.executable, PROGRAM, *arguments], capture_output=True, text=True)
+        assert ended.returncode == 1
+        assert ended.stderr.startswith("error: ")
+        assert said in ended.stderr
+        assert "Traceback" not in ended.stderr
 
 
 def test_the_file_needs_numpy_and_onnxruntime_alone() -> None:

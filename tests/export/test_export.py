@@ -161,6 +161,7 @@ def test_the_file_says_where_it_comes_from(tmp_path: Path) -> None:
     [entry] = json.loads(manifest.read_text())["assets"]
     assert (entry["file"], entry["sha256"]) == ("bob.ort.onnx", hashlib.sha256(file.read_bytes()).hexdigest())
     assert entry["npc"]["digest"] == facts["npcmeta.source_digest"]
+    assert entry["inputs"] == {"observation": ["n", 7], "action_mask": ["n", 7], "noise": ["n", 7]}
     shared, _ = export(archetype, "mlagents", tmp_path)
     facts = {entry.key: entry.value for entry in onnx.load(shared).metadata_props}
     assert facts["npcmeta.source_digest"] == archetype.revision

@@ -14,6 +14,7 @@ from npcmeta.recordings.behavior import Behavior
 from npcmeta.recordings.npz import ARRAYS, Expected, read_npz
 from npcmeta.tasks import FAMILIES
 from npcmeta_export.check import CONTRACTS
+from npcmeta_export.operators import SENTIS_2_1
 from npcmeta_server.cli import COMMANDS
 from npcmeta_server.errors import REASONS
 from tests.golden.operating import TABLES
@@ -91,6 +92,11 @@ def test_every_name_that_an_engine_looks_for_is_on_its_page() -> None:
         names = [port.name for port in (*CONTRACTS[target].inputs, *CONTRACTS[target].outputs)]
         written = [name.replace(".*", ".<key>").replace("_*", "_0") for name in names]
         assert [name for name in written if f"`{name}`" not in text] == [], page
+
+
+def test_the_list_of_operators_is_complete() -> None:
+    text = (ROOT / "docs" / "engines" / "operators.md").read_text().partition("\n\n")[2].partition("\n\n")[2]
+    assert re.findall(r"`(\w+)`", text) == sorted(SENTIS_2_1)
 
 
 def test_codes_that_the_pages_name_are_those_of_findings() -> None:

@@ -117,7 +117,9 @@ def _foreign(what: str, domain: str, model: Model, contract: Contract) -> Iterat
 
 def _standard(what: str, operator: str, opset: int | None, contract: Contract) -> Iterator[Finding]:
     if contract.operators is not None and operator not in contract.operators:
-        remedy = REPLACED.get(operator, f"replace {quote(operator)} in the network by operators of docs/engines")
+        remedy = REPLACED.get(
+            operator, f"replace {quote(operator)} in the network by operators of docs/engines/operators.md"
+        )
         if operator in ("If", "Loop", "Scan"):
             remedy = "replace the branch or the loop by arithmetic: unroll it to a fixed number, mask with Where"
         yield error("operator", what, f"{contract.engine} does not import this operator", remedy)

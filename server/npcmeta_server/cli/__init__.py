@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -52,6 +53,8 @@ def _run(command: str, arguments: list[str]) -> int:
             from npcmeta_server.cli import environment
 
             arguments = environment.arguments(function, arguments, os.environ)
+        if inspect.isfunction(function) and {"-h", "--help"} & set(arguments):
+            arguments = ["--help"]  # after other arguments, help would leave these out of the usage
         status = tyro.cli(function, args=arguments, prog=f"npcmeta {command}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -50,9 +50,14 @@ def show(report: Report, console: Console) -> None:
     warnings = len(report.findings) - errors
     verdict = "[green]accepted[/]" if report.ok else "[red]refused[/]"
     console.print(
-        f"{escape(str(report.file))} for {report.target}: {verdict}, {errors} errors, {warnings} warnings",
+        f"{escape(str(report.file))} for {report.target}: {verdict}, {_counted(errors, 'error')}, "
+        f"{_counted(warnings, 'warning')}",
         soft_wrap=True,
     )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _write(report: Report, path: Path) -> None:

@@ -45,7 +45,7 @@ def evaluate(
         shots: Numbers of support examples, separated by commas.
         seed: Fixes the noise of learners that draw their state.
         json: Where to write the rows.
-        plot: Where to draw the curves; beside the JSON file if left out.
+        plot: Where to draw the curves; beside the JSON file if left out, and nowhere without one.
         include_trained: Evaluate even on tasks that an archetype was trained on.
     """
     console = Console()
@@ -67,11 +67,12 @@ def evaluate(
     if json is not None:
         json.write_text(jsonlib.dumps({"rows": rows, "seed": seed}, indent=1))
         console.print(f"rows:   {json}")
-    plot = plot or (json.with_suffix(".png") if json else Path("evaluation.png"))
-    from npcmeta_server.report.curves import draw_curves
+    plot = plot or (json.with_suffix(".png") if json else None)
+    if plot is not None:
+        from npcmeta_server.report.curves import draw_curves
 
-    draw_curves(rows, plot)
-    console.print(f"curves: {plot}")
+        draw_curves(rows, plot)
+        console.print(f"curves: {plot}")
 
 
 def parse_shots(text: str) -> list[int]:

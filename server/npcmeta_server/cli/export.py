@@ -35,11 +35,17 @@ def export(
         demo: Demonstrations, .npz or Unity .demo files, to compare onnxruntime with torch on as well.
     """
     from npcmeta_export import export as export_assets
+    from npcmeta_export.manifest import inputs
     from npcmeta_export.played import played
 
     torch.set_num_threads(1)
     loaded = load_archetype(archetype_file(archetype))
     character = load_npc(npc, loaded) if npc is not None else None
     recorded = as_examples(read_demonstrations(demo, loaded.spec)) if demo else played(loaded)
-    for path in export_assets(loaded, target, out, npc=character, recorded=recorded):
+    written = export_assets(loaded, target, out, npc=character, recorded=recorded)
+    for path in written:
         Console().print(f"wrote {path} ({path.stat().st_size:,} bytes)", highlight=False)
+    if target == "mlagents":
+        for name, shape in inputs(written[0].read_bytes()).items():
+            if name.startswith("obs_"):
+                Console().print(f"{name}: a vector sensor with Space Size {shape[1]}", highlight=False)

@@ -140,10 +140,11 @@ def _archetypes(before: Reading, now: Reading, seconds: float | None) -> Table:
 
 
 def _errors(before: Reading, now: Reading) -> Table:
-    table = Table("error", "lately" if before.values else "in all", "in all")
+    table = Table("error", *(["lately"] if before.values else []), "in all")
     old = before.by("npcmeta_errors_total", "reason")
     for reason, count in sorted(now.by("npcmeta_errors_total", "reason").items()):
-        table.add_row(reason, f"{count - old.get(reason, 0.0):,.0f}", f"{count:,.0f}")
+        lately = [f"{count - old.get(reason, 0.0):,.0f}"] if before.values else []
+        table.add_row(reason, *lately, f"{count:,.0f}")
     return table
 
 

@@ -44,3 +44,8 @@ def test_what_cannot_be_read_is_in_the_json_as_well(tmp_path: Path, capsys: pyte
     assert main(["check", str(tmp_path / "none.onnx"), "--target", "ort", "--json", str(out)]) == 1
     assert [finding["code"] for finding in json.loads(out.read_text())["findings"]] == ["unreadable"]
     assert "refused" in capsys.readouterr().out
+
+
+def test_one_error_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path / "none.onnx"), "--target", "ort"]) == 1
+    assert "refused, 1 error, 0 warnings" in capsys.readouterr().out

@@ -50,6 +50,12 @@ def test_actions_that_do_not_stand_late_are_pointed_out(tmp_path: Path, capsys: 
     assert any("foreign.demo: only 0 of 1 episodes begin with zeros" in line for line in said)
 
 
+def test_help_names_the_action_wherever_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["data", "inspect", "--help"])
+    assert "usage: npcmeta data [-h] {inspect} PATH" in capsys.readouterr().out
+
+
 def test_an_npz_file_is_taken_as_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_npz(tmp_path / "clip.npz", play(1000, continuous=2, episode=250))
     said = inspect(tmp_path / "clip.npz", capsys)

@@ -96,6 +96,13 @@ def test_archetypes_of_the_same_name_stay_apart(tmp_path: Path) -> None:
     assert all(label.startswith("wave@") for label in labels[:2])
 
 
+def test_nothing_is_drawn_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = save_folder(untrained("cnp"), tmp_path / "wave")
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", str(folder), "--shots", "1"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["wave"]
+
+
 def test_a_single_file_is_an_archetype_too(tmp_path: Path) -> None:
     folder = save_folder(untrained("cnp"), tmp_path / "wave")
     file = folder / "archetype.safetensors"

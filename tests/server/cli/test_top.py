@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from rich.table import Table
 
 from npcmeta_server.cli import main, top
 
@@ -33,3 +34,15 @@ def test_nobody_there_is_said_plainly(capsys: pytest.CaptureFixture[str]) -> Non
     assert "expected http://HOST:PORT" in capsys.readouterr().err
     assert main(["top", "--every", "0"]) == 1
     assert "expected seconds, more than 0" in capsys.readouterr().err
+
+
+def test_errors_since_the_start_stand_in_one_column() -> None:
+    before, now = top.parse(10.0, TEXT % (1, 1, 1, 3)), top.parse(12.0, TEXT % (1, 1, 1, 5))
+
+    def headings(older: top.Reading) -> list[object]:
+        table = top.view(older, now).renderables[-1]
+        assert isinstance(table, Table)
+        return [column.header for column in table.columns]
+
+    assert headings(now) == ["error", "in all"]
+    assert headings(before) == ["error", "lately", "in all"]
