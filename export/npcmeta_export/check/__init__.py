@@ -73,7 +73,7 @@ def _findings(path: Path, target: str, run: bool) -> Iterator[Finding]:
         found += check_mlagents(graph)
     yield from found
     if run and _may_run(path, model, found):
-        yield from try_out(path, contract)
+        yield from try_out(path, contract, graph)
 
 
 def _limit(findings: Iterator[Finding]) -> Iterator[Finding]:

@@ -43,6 +43,7 @@ class Contract(NamedTuple):
     narrows: bool = True  # whether integers become int32 and floats float32
     float64: bool = False  # whether float64 is meant to be inside, where it is not narrowed
     batches: bool = True  # whether it runs many rows at once
+    draws: tuple[str, ...] = ()  # outputs that may be drawn at random inside
 
 
 OBSERVATION = Port("observation", (FLOAT,), ("n", "O"), needed=True)
@@ -53,6 +54,7 @@ ACTIONS = (
     Port("discrete_actions", (INT64,), ("n", "B")),
     Port("head_params", (FLOAT,), ("n", "P"), needed=True),
 )
+DRAWN = ("continuous_actions", "discrete_actions")
 ONE_NPC = (OBSERVATION, MASK, NOISE)
 
 CONTRACTS: dict[str, Contract] = {
@@ -90,6 +92,7 @@ CONTRACTS: dict[str, Contract] = {
         kinds=None,
         max_dimensions=None,
         narrows=False,
+        draws=DRAWN,
     ),
     "mlagents": Contract(
         "Unity ML-Agents",
@@ -111,6 +114,7 @@ CONTRACTS: dict[str, Contract] = {
             Port("deterministic_discrete_actions", (INT32, INT64), ("n", "B")),
             Port("recurrent_out", (FLOAT,), ("n", "1", "memory")),
         ),
+        draws=DRAWN,
     ),
     "sentis": Contract(
         "Unity Sentis",
@@ -126,6 +130,7 @@ CONTRACTS: dict[str, Contract] = {
             Port("head_params", (FLOAT,), ("n", "P")),
         ),
         names_bind=False,
+        draws=DRAWN,
     ),
     "godot": Contract(
         "Godot RL Agents",
@@ -141,5 +146,6 @@ CONTRACTS: dict[str, Contract] = {
         max_dimensions=None,
         narrows=False,
         batches=False,
+        draws=("output",),
     ),
 }

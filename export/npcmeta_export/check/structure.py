@@ -59,7 +59,7 @@ def _order(graph: Graph, outside: tuple[Container[str], ...]) -> Iterator[Findin
     """Reading what nobody makes, what is made later, and going round in circles."""
     made_by = {name: index for index, node in enumerate(graph.nodes) for name in node.outputs if name}
     known = {value.name for value in graph.inputs} | {tensor.name for tensor in graph.tensors}
-    reads = [list(_read(node)) for node in graph.nodes]
+    reads = [list(read_by_node(node)) for node in graph.nodes]
     scopes = (known, made_by, *outside)
     wanted = {name for names in reads for name in names} | {value.name for value in graph.outputs}
     if unknown := sorted(name for name in wanted if not any(name in scope for scope in scopes)):
@@ -105,13 +105,13 @@ def _circle_or_disorder(graph: Graph, before: list[set[int]]) -> Finding:
     )
 
 
-def _read(node: Node) -> Iterator[str]:
+def read_by_node(node: Node) -> Iterator[str]:
     """What a node reads from its own graph, through its inner graphs as well."""
     yield from filter(None, node.inputs)
     for inner in node.graphs:
         own = {value.name for value in inner.inputs} | {tensor.name for tensor in inner.tensors}
         own |= {name for part in inner.nodes for name in part.outputs}
-        yield from (name for part in inner.nodes for name in _read(part) if name not in own)
+        yield from (name for part in inner.nodes for name in read_by_node(part) if name not in own)
 
 
 def _bare_outputs(graph: Graph) -> Iterator[Finding]:

@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from npcmeta_export.check.chance import drawn_outputs
 from npcmeta_export.check.contracts import Contract
 from npcmeta_export.check.findings import Finding, error, quote, quote_all, warning
+from npcmeta_export.check.graphs import Graph
 from npcmeta_export.check.signature import port_of
 
 SECONDS = 5
@@ -30,8 +32,8 @@ MAX_FILE_BYTES = 256 << 20
 """Files beyond this are not run."""
 
 
-def try_out(path: Path, contract: Contract) -> Iterator[Finding]:
-    """Loads the file in onnxruntime and runs it on one row and on several, in another process.
+def try_out(path: Path, contract: Contract, graph: Graph) -> Iterator[Finding]:
+    """Loads the file in onnxruntime and runs it on one row and on several, zeros and others, in another process.
 
     For files without faults in their structure only, and without payloads in other files.
     """
@@ -52,7 +54,10 @@ def try_out(path: Path, contract: Contract) -> Iterator[Finding]:
             "mend what it names in the network, and export again",
         )
         return
-    yield from _runs(said["runs"], contract)
+    faults = list(_runs(said["runs"], contract))
+    yield from faults
+    if all(finding.severity == "warning" for finding in faults):
+        yield from _chance(said, contract, drawn_outputs(graph))
     if many := said["dimensions"]:
         yield error(
             "dimensions",
@@ -94,6 +99,34 @@ def _runs(runs: list[dict[str, Any]], contract: Contract) -> Iterator[Finding]:
             "characters stand still or jump",
             "look for weights that are NaN, and divisions by zero",
         )
+
+
+def _chance(said: dict[str, Any], contract: Contract, drawn: list[str]) -> Iterator[Finding]:
+    """Rows that influence each other, and outputs that differ from run to run, drawn ones among them."""
+    if mixed := [name for name in said["mixed"] if name not in (*said["drawn"], *drawn)]:
+        finding = error if contract.batches and _known(mixed, contract) else warning
+        yield finding(
+            "rows-influence-each-other",
+            f"output {quote_all(mixed)} of a character is another one when others run beside it",
+            "what a character does depends on who else is there",
+            "look for operations over the first axis: a softmax or a mean over axis 0, BatchNormalization in training, "
+            "a recurrent layer that takes characters for steps",
+        )
+    if trembling := [name for name in said["drawn"] if name not in contract.draws]:
+        finding = error if _known(trembling, contract) else warning
+        yield finding(
+            "draws-at-random",
+            f"output {quote_all(trembling)} differs between two runs with the same inputs",
+            "characters tremble: what they do depends on chance or on earlier runs, and not on what they see alone",
+            "export in evaluation, module.eval(): Dropout draws and BatchNormalization learns in training; "
+            "draw outside of the network",
+        )
+
+
+def _known(names: list[str], contract: Contract) -> bool:
+    """Whether one of these outputs is known to have a row for each character."""
+    ports = [port_of(name, contract.outputs) for name in names]
+    return any(port is not None and port.axes[0] == "n" for port in ports)
 
 
 def _in_process(path: Path, contract: Contract) -> dict[str, Any]:

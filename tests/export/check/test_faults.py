@@ -15,7 +15,7 @@ from npcmeta_export.check import CONTRACTS, check_file
 from tests.export.check import files
 
 BIG = 3_000_000_000
-TRIED = ("does-not-load", "does-not-run", "rows", "not-finite")
+TRIED = ("does-not-load", "does-not-run", "rows", "not-finite", "rows-influence-each-other", "draws-at-random")
 """Faults that only a run shows."""
 
 
@@ -209,6 +209,57 @@ def mixed_rows(model: ModelProto) -> None:
     model.graph.node.append(helper.make_node("ReduceMean", ["raw"], ["head_params"], axes=[0], keepdims=1))
 
 
+def softmax_over_rows(model: ModelProto) -> None:
+    model.graph.node[0].output[0] = "raw"
+    model.graph.node.append(helper.make_node("Softmax", ["raw"], ["head_params"], axis=0))
+
+
+def less_the_mean(model: ModelProto) -> None:
+    model.graph.node.append(helper.make_node("ReduceMean", ["raw"], ["mean"], axes=[0], keepdims=1))
+    model.graph.node[0].output[0] = "raw"
+    model.graph.node.append(helper.make_node("Sub", ["raw", "mean"], ["head_params"]))
+
+
+def rows_as_steps(model: ModelProto) -> None:
+    """The first row is right: only later ones hear of it."""
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int64), "rows"))
+    model.graph.node[0].output[0] = "raw"
+    model.graph.node.append(helper.make_node("CumSum", ["raw", "rows"], ["head_params"]))
+
+
+def norm_in_training(model: ModelProto) -> None:
+    for name, number in (("scale", 1), ("shift", 0), ("mean", 0), ("var", 1)):
+        model.graph.initializer.append(numpy_helper.from_array(np.full(4, number, np.float32), name))
+    model.graph.node[0].output[0] = "raw"
+    inputs, outputs = ["raw", "scale", "shift", "mean", "var"], ["head_params", "new_mean", "new_var"]
+    model.graph.node.append(helper.make_node("BatchNormalization", inputs, outputs, training_mode=1))
+
+
+def dropout_in_training(model: ModelProto) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "ratio"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "training"))
+    model.graph.node[0].output[0] = "raw"
+    model.graph.node.append(helper.make_node("Dropout", ["raw", "ratio", "training"], ["head_params"]))
+
+
+def draw_the_likeliest(model: ModelProto) -> None:
+    files.node_named(model, "likeliest").input[0] = "drawn_choices"
+    draw = helper.make_node("RandomUniformLike", ["branch_0"], ["random"], high=99.0)
+    cut = helper.make_node("Slice", ["random", "zero", "two", "one"], ["two_random"])
+    cast = helper.make_node("Cast", ["two_random"], ["drawn_choices"], to=TensorProto.INT64)
+    at = next(i for i, node in enumerate(model.graph.node) if node.name == "likeliest")
+    for node in (cast, cut, draw):
+        model.graph.node.insert(at, node)
+
+
+def draw_actions(model: ModelProto) -> None:
+    rename_output("head_params", "discrete_actions")(model)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    model.graph.node[0].output[0] = "raw"
+    model.graph.node.append(helper.make_node("RandomUniformLike", ["raw"], ["random"], high=3.0))
+    model.graph.node.append(helper.make_node("Cast", ["random"], ["discrete_actions"], to=TensorProto.INT64))
+
+
 def not_a_number(model: ModelProto) -> None:
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.full((7, 4), np.nan, np.float32), "w"))
 
@@ -271,6 +322,15 @@ FAULTS = {
     "a short payload": Fault("ort", simple, short_payload, "damaged-tensor", "error", "144 bytes, and holds 112"),
     "rows fixed inside": Fault("ort", simple, one_row_inside, "does-not-run", "error", "3 rows, though not"),
     "rows that mix": Fault("sentis", simple, mixed_rows, "rows", "error", "has 1 rows for 3 characters"),
+    "a softmax over rows": Fault("ort", simple, softmax_over_rows, "rows-influence-each-other", "error",
+        "is another one when others run beside it"),
+    "a mean over rows": Fault("sentis", simple, less_the_mean, "rows-influence-each-other", "error", '"head_params"'),
+    "rows for steps": Fault("ort", simple, rows_as_steps, "rows-influence-each-other", "error", '"head_params"'),
+    "a norm in training": Fault("ort", simple, norm_in_training, "draws-at-random", "error",
+        "BatchNormalization learns"),
+    "a dropout in training": Fault("ort", simple, dropout_in_training, "draws-at-random", "error", "module.eval()"),
+    "a drawn likeliest action": Fault("mlagents", files.mlagents, draw_the_likeliest, "draws-at-random", "error",
+        'output "deterministic_discrete_actions" differs'),
     "weights that are NaN": Fault("ort", simple, not_a_number, "not-finite", "warning", '"head_params"'),
     "weights of another size": Fault("ort", simple, wrong_width, "does-not-load", "error", "refuses the file"),
     "Godot's state left out": Fault("godot", files.godot, no_state_outs, "missing-output", "error", '"state_outs"'),
@@ -300,6 +360,10 @@ def test_good_files_pass_without_a_word(tmp_path: Path, target: str, model: Call
 
 def test_slicing_to_the_end_survives_int32(tmp_path: Path) -> None:
     assert check_file(files.save(simple(), tmp_path, to_the_end), "sentis").findings == ()
+
+
+def test_actions_may_be_drawn_inside(tmp_path: Path) -> None:
+    assert check_file(files.save(simple(), tmp_path, draw_actions), "sentis").findings == ()
 
 
 def test_what_one_engine_refuses_another_takes(tmp_path: Path) -> None:
