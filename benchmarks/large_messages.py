@@ -1,6 +1,6 @@
-"""How long frames wait while one large message is taken in: an Act stream beside somebody who sends 15 or 60 MiB.
+"""How long frames wait while one large message is taken in: an Act stream beside somebody who sends 7 or 60 MiB.
 
-OMP_NUM_THREADS=1 python benchmarks/large_messages.py [--mebibytes 15 60] [--calls 5] [--json FILE]
+OMP_NUM_THREADS=1 python benchmarks/large_messages.py [--mebibytes 7 60] [--calls 5] [--json FILE]
 
 A real server; one process plays an NPC, a frame every 4 ms, another one sends. The rows: nobody sends; a demonstration
 of so many MiB in one AdaptOnce, the same in an Adapt stream of 2 MiB messages, an archetype's file in one
@@ -182,7 +182,7 @@ def measure(address: str, sizes: list[int], calls: int) -> Iterator[dict[str, ob
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mebibytes", type=int, nargs="+", default=[15, 60])
+    parser.add_argument("--mebibytes", type=int, nargs="+", default=[7, 60])
     parser.add_argument("--calls", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -2,7 +2,7 @@
 
 MAX_FILE_MESSAGE_BYTES = 64 << 20
 """bytes in a message that brings a file at once, once it is unpacked: UploadArchetypeOnce and ImportNpc"""
-MAX_TENSOR_MESSAGE_BYTES = 16 << 20
+MAX_TENSOR_MESSAGE_BYTES = 8 << 20
 """the same of observations, examples, or pieces of a file: acting, adapting, CreateDemonstration, inference"""
 MAX_PLAIN_MESSAGE_BYTES = 1 << 20
 """the same everywhere else"""

@@ -41,8 +41,8 @@ def test_a_message_that_is_too_large_for_its_method_is_refused_on_both_ports(cli
     code, reason, message = refusal(caught.value)
     assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY")
     assert "NpcService/GetNpc takes at most 1,048,576" in message
-    large = adapt_pb2.AdaptOnceRequest(examples=[tensor_pb2.Examples(weights={"data": bytes(17 << 20)})])
-    with pytest.raises(grpc.RpcError, match="AdaptOnce takes at most 16,777,216"):
+    large = adapt_pb2.AdaptOnceRequest(examples=[tensor_pb2.Examples(weights={"data": bytes(9 << 20)})])
+    with pytest.raises(grpc.RpcError, match="AdaptOnce takes at most 8,388,608"):
         list(client.adapting.AdaptOnce(large))
     answer = httpx.post(f"{server.http}/npcmeta.v1.NpcService/GetNpc", json={"name": "x" * (1 << 20)}, timeout=60)
     assert answer.status_code == 429

@@ -178,7 +178,7 @@ def test_hostile_files_get_clear_reasons_and_leave_nothing(
     assert other_name.startswith("the file is of archetypes/guard, the request says archetypes/scribe; name the one")
     assert refused(lambda: client.archetypes.UploadArchetype(chunks(data, "../x")))[0] == "INVALID_NAME"
     assert refused(lambda: client.archetypes.UploadArchetype(iter([])))[0] == "INVALID_STREAM"
-    endless = (archetypes_pb2.UploadArchetypeRequest(chunk=bytes(8 << 20)) for _ in range(80))
+    endless = (archetypes_pb2.UploadArchetypeRequest(chunk=bytes(4 << 20)) for _ in range(80))
     setup = next(chunks(b""))
     too_long = refused(lambda: client.archetypes.UploadArchetype(each for part in ([setup], endless) for each in part))
     assert too_long == ("TOO_MANY", f"the file has more than {MAX_ARCHETYPE_BYTES} bytes, expected no more")
