@@ -56,7 +56,7 @@ def summarise(state: Params, prior_examples: float) -> tuple[Tensor, Tensor]:
     `prior_examples` examples without surprise are counted in, so the mean is defined and shrunk towards the average
     character.
     """
-    evidence = state["count"] + prior_examples
+    evidence = (state["count"] + prior_examples).clamp_min(1e-12)
     return state["sum"] / evidence, state["count"] / evidence
 
 

@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 S = TypeVar("S")
 MAX_SIZE = 4096
 """Bounds every size in a settings file, so that a hostile file cannot ask for all the memory there is."""
-MAX_NUMBER = 1e9
-"""Bounds every other number."""
+MIN_NUMBER, MAX_NUMBER = 1e-9, 1e9
+"""Bounds every other number that is not 0: what is smaller may vanish in float32, and is divided by."""
+_DROPPED = MIN_NUMBER, 0.99
+RANGES = {"dropout": _DROPPED, "feature_dropout": _DROPPED, "prior_std": (0.003, 0.99)}
+"""Narrower bounds: dropout keeps something, and a prior's spread lies within what `abml` allows a weight."""
 
 
 def to_json(settings: Any) -> dict[str, Any]:
@@ -43,9 +46,7 @@ def _converted(key: str, value: Any, hint: Any, default: Any) -> Any:
             raise ValueError(f"setting {key} is {_shown(value)}, expected at most 8 whole numbers from 1 to {MAX_SIZE}")
         return tuple(value)
     if hint is float:
-        if type(value) not in (int, float) or not 0 <= value <= MAX_NUMBER:
-            raise ValueError(f"setting {key} is {_shown(value)}, expected a number from 0 to {MAX_NUMBER:g}")
-        return float(value)
+        return _number(key, value)
     if typing.get_origin(hint) is typing.Literal:
         if value not in typing.get_args(hint):
             raise ValueError(f"setting {key} is {_shown(value)}, expected one of: {', '.join(typing.get_args(hint))}")
@@ -55,6 +56,15 @@ def _converted(key: str, value: Any, hint: Any, default: Any) -> Any:
     if type(value) is not hint:
         raise ValueError(f"setting {key} is {_shown(value)}, expected a value of type {hint.__name__}")
     return value
+
+
+def _number(key: str, value: Any) -> float:
+    low, high = RANGES.get(key, (MIN_NUMBER, MAX_NUMBER))
+    held = type(value) in (int, float) and (low <= value <= high or (value == 0 and low == MIN_NUMBER))
+    if not held:
+        zero = "0 or " if low == MIN_NUMBER else ""
+        raise ValueError(f"setting {key} is {_shown(value)}, expected {zero}a number from {low:g} to {high:g}")
+    return float(value)
 
 
 def _shown(value: Any) -> str:

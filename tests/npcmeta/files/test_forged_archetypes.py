@@ -2,6 +2,9 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +93,20 @@ def test_forged_archetype(fault: str, content: bytes, folder: Path) -> None:
     assert len(str(caught.value)) < 1000
 
 
-def test_settings_that_leave_nothing_to_play_with(folder: Path) -> None:
-    save_archetype(archetype_of("cnp"), folder / "plain.safetensors")
-    data = (folder / "plain.safetensors").read_bytes()
+def test_weights_that_leave_nothing_to_play_with(content: bytes, folder: Path) -> None:
     with pytest.raises(ArchetypeFileError, match="its policy puts out NaN or infinity"):
-        reading(forged(data, setting("prior_examples", 0.0)), folder)
+        reading(forged(content, lambda _, tensors: tensors.update({k: v + 3e38 for k, v in tensors.items()})), folder)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_any_number_in_any_setting_is_refused_or_plays(learner: str, folder: Path) -> None:
+    draft = archetype_of(learner, toys.kinds(learner)[-1])
+    save_archetype(draft, folder / "plain.safetensors")
+    data = (folder / "plain.safetensors").read_bytes()
+    numbers = [key for key, value in asdict(draft.settings).items() if type(value) is float]  # type: ignore[call-overload]
+    for key, value in product(numbers, (0.0, 1e-60, 1e-9, 1e-6, 1.0, 2.0, 1e9, math.nan)):
+        with suppress(ArchetypeFileError):
+            play(reading(forged(data, setting(key, value)), folder))
 
 
 def test_a_forgery_that_is_right_loads(saved: Archetype, content: bytes, folder: Path) -> None:
@@ -161,7 +173,8 @@ def test_any_value_in_any_field_of_the_header(data: st.DataObject, value: Any, c
 
 def play(archetype: Archetype) -> None:
     """What was let in must work."""
-    learner, task = build_learner(archetype), toys.draw_task("mixed", 1, 2)
+    kind = "mixed" if archetype.spec.action.continuous_size else "discrete"
+    learner, task = build_learner(archetype), toys.draw_task(kind, 1, 2)
     state = begin_npc(archetype, "bob").state
     assert learner.predict(archetype.meta, state, task.query.observation).isfinite().all()
     learner.update(archetype.meta, state, task.support)
