@@ -92,10 +92,8 @@ class AdaptationProcess:
         """Ends it; it may still be starting."""
         self._closed = True
         if (process := self._process) is not None:
-            process.terminate()
+            process.kill()  # nothing is lost; it takes no other signal
             process.join(5)
-            if process.is_alive():
-                process.kill()
         if self._silence is not None:
             self._silence.cancel()
         self._writer.close()

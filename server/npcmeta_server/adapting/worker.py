@@ -65,7 +65,8 @@ def work(connection: Connection, files: Mapping[str, bytes]) -> None:
         connection: Orders come in, lists of `(number, answer)` go out.
         files: The files of archetype revisions, by revision.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the server, which ends this process when it is drained
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(5)  # frames come first
     torch.set_num_threads(1)

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from npcmeta import header
 from npcmeta_server.cli import upgrade_report
 from npcmeta_server.cli.calling import Name, Reached, Services, full_name, one_of
-from npcmeta_server.cli.telling import line, say, when
+from npcmeta_server.cli.telling import line, say, show, when
 from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, resources_pb2, upgrades_pb2
 
 CHUNK_BYTES = 1 << 20
@@ -42,7 +41,7 @@ def list_archetypes(connection: Reached, json: bool = False) -> None:
             since = when(revision.create_time) if revision.HasField("create_time") else ""
             name = each.name.partition("/")[2] if number == 0 else ""
             table.add_row(name, revision.revision[:12], how, f"{revision.npcs:,}", each.learner, since)
-    Console().print(table)
+    show(table, 2)
 
 
 def upload(file: Annotated[Path, tyro.conf.Positional], connection: Reached, current: bool = False) -> None:
@@ -149,7 +148,7 @@ def status(name: Name, connection: Reached, json: bool = False) -> None:
             for each in found:
                 print(line(each))
             return
-        Console().print(upgrade_report.table(found))
+        show(upgrade_report.table(found), 2)
         if found:
             upgrade_report.show_stayed(services, found[0])
 
@@ -216,10 +215,9 @@ def _followed(services: Services, begun: upgrades_pb2.Upgrade) -> upgrades_pb2.U
         task = progress.add_task("NPCs", total=begun.npcs)
         while True:
             found = services.upgrades.get_upgrade(upgrades_pb2.GetUpgradeRequest(name=begun.name))
-            said = f"moved {found.moved:,}, stay {found.kept:,}, failed {found.failed:,}"
-            progress.update(task, completed=found.moved + found.kept + found.failed, description=said)
-            if found.state == upgrades_pb2.UPGRADE_DONE:  # with those who were there already, or are gone
-                progress.update(task, completed=begun.npcs)
+            there = upgrade_report.already(found)
+            said = f"moved {found.moved:,}, stay {found.kept:,}, failed {found.failed:,}, there already {there:,}"
+            progress.update(task, completed=found.moved + found.kept + found.failed + there, description=said)
             if found.state != upgrades_pb2.UPGRADE_RUNNING:
                 return found
             time.sleep(LOOK_SECONDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
+import shlex
 import time
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import grpc.aio
 import numpy as np
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -235,3 +237,5 @@ def finish(
         console.print(f"  asset   {path}", highlight=False)
     console.print(f"  report  [bold]{report}[/]", highlight=False)
     console.print(f"  done in {seconds:.0f} seconds", highlight=False)
+    serve = shlex.join(["npcmeta", "serve", "--archetypes", str(report.parent / "archetypes")])
+    console.print(f"Next: [bold]{escape(serve)}[/], and the sessions in docs/wire.md", highlight=False, soft_wrap=True)

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from npcmeta.header import checked_name
 from npcmeta_server.cli.calling import Name, Reached, Services, full_name, one_of
-from npcmeta_server.cli.telling import line, say, when
+from npcmeta_server.cli.telling import line, say, show, when
 from npcmeta_server.gen.npcmeta.v1 import assets_pb2, npcs_pb2, resources_pb2
 
 SHOWN_REVISIONS = 20
@@ -60,7 +59,8 @@ def get(name: Name, connection: Reached, json: bool = False) -> None:
         made = when(each.create_time)
         row = (f"{each.number}", f"{each.examples:,}", f"{each.support_nll:.4g}", each.archetype_revision[:12], made)
         table.add_row(*row, acts)
-    Console().print(table)
+    show(table)
+    say(f"seed {found.seed}, etag {found.etag}")
 
 
 def create(archetype: Name, connection: Reached, npc_id: str = "", display_name: str = "", seed: int = 0) -> None:
@@ -186,12 +186,12 @@ def _show(found: list[resources_pb2.Npc], *, json: bool) -> None:
         for npc in found:
             print(line(npc))
         return
-    table = Table("npc", "archetype", "display name", "examples", "revision", "seed", "changed", "etag")
+    table = Table("npc", "archetype", "display name", "examples", "revision", "changed")
     for npc in found:
         number, changed = npc.revision.rpartition("/")[2], when(npc.update_time)
         texts = (npc.name, npc.archetype.partition("/")[2], npc.display_name)
-        table.add_row(*map(escape, texts), f"{npc.examples:,}", number, str(npc.seed), changed, npc.etag)
-    Console().print(table)
+        table.add_row(*map(escape, texts), f"{npc.examples:,}", number, changed)
+    show(table)
 
 
 def _say_done(done: str, npc: resources_pb2.Npc) -> None:

@@ -93,5 +93,7 @@ def _header(name: str, asset: Asset) -> assets_pb2.AssetHeader:
 
 def _unknown(parent: str, asset: str, expected: tuple[str, ...]) -> ServiceError:
     return ServiceError(
-        "ASSET_NOT_FOUND", f"there is no {parent}/assets/{asset}; expected one of: {', '.join(expected)}"
+        "ASSET_NOT_FOUND",
+        f"there is no {parent}/assets/{asset}; expected one of: {', '.join(expected)}. For other targets take an "
+        "NPC's asset npc (npcmeta npc export) and the archetype's file to npcmeta export --npc",
     )

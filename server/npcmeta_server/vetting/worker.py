@@ -26,7 +26,8 @@ Vetted = tuple[str, bytes, bytes]
 
 def work(connection: Connection) -> None:
     """Body of the process: takes a file, answers with JSON, the policy graph and the first state, and ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the server, which ends this process when it is drained
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     data = connection.recv_bytes()
     _limit(len(data))

@@ -205,6 +205,21 @@ async def test_a_closed_pool_fails_what_is_asked_of_it(scout: tuple[Archetype, b
         assert caught.value.reason == "SHUTTING_DOWN"
 
 
+async def test_a_signal_to_stop_that_the_whole_group_gets_is_left_to_the_server(
+    pool: AdaptationPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await pool.adapt(job())
+    pids = pool.pids
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    assert (await pool.adapt(job())).examples == 20
+    assert pool.pids == pids
+    pool.close()
+    await gone(pool)
+    assert not caplog.messages
+
+
 async def test_a_process_that_starts_while_it_is_closed_is_ended_too(scout: tuple[Archetype, bytes]) -> None:
     pool = AdaptationPool({"scout": scout[1]})
     kill(pool)

@@ -74,6 +74,7 @@ def test_from_an_upload_to_an_upgrade_and_back(
         assert shown.count("done") == 2
         named, _ = (json.loads(each) for each in run("status", "guard", "--json").splitlines())
         assert (named["npcs"], named["moved"], named["unchecked"]) == ("2", "1", True)  # the other was moved before
+        assert "there already" in shown
         assert "no upgrade of archetypes/guard is running" in run("cancel", "guard", fails=True)
         run("rollback", "guard")
         time.sleep(5)  # for as long the NPCs of each revision stay counted

@@ -1,5 +1,7 @@
 """`npcmeta demo` on the quickest family: everything but the arena's closed loop, against the real server."""
 
+import contextlib
+import io
 import json
 import re
 from pathlib import Path
@@ -16,7 +18,10 @@ pytestmark = pytest.mark.xdist_group("train")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     command = ["demo", "--family", "sinusoid", "--minutes", "0.05", "--out", str(folder / "out")]
-    assert main([*command, "--json", str(folder / "demo.json")]) == 0
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main([*command, "--json", str(folder / "demo.json")]) == 0
+    assert f"npcmeta serve --archetypes {folder / 'out' / 'archetypes'}" in said.getvalue()
     return folder
 
 

@@ -44,11 +44,23 @@ def test_an_npc_is_made_shown_cloned_and_deleted(run: Run, client: Client) -> No
     shown = run("get", "cli-bob")
     assert "Bob [bold]" in shown
     assert "acts" in shown
+    assert "seed 5, etag " in shown
     assert "cloned npcs/cli-rob" in run("clone", "npcs/cli-bob", "--npc-id", "cli-rob")
     listed = run("list", "--text", "cli-", "--archetype", "guard")
     assert listed.index("npcs/cli-bob") < listed.index("npcs/cli-rob")
     assert run("delete", "cli-bob") == "deleted npcs/cli-bob\n"
     assert "npcs/cli-bob" not in run("list", "--text", "cli-")
+
+
+def test_no_id_is_cut_however_narrow_the_terminal_is(run: Run, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = f"cli-{'x' * 59}"
+    client.create("guard", long, display_name="somebody with a name that takes several lines in a narrow terminal")
+    monkeypatch.setenv("COLUMNS", "60")
+    [row] = [line for line in run("list", "--text", long).splitlines() if "npcs/" in line]
+    assert f"npcs/{long} " in row
+    assert "in a narrow terminal" in row
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal
+    assert f"npcs/{long} " in run("list", "--text", long)
 
 
 def test_scripts_get_a_line_of_json_for_each(run: Run, client: Client, archetypes: dict[str, Archetype]) -> None:
