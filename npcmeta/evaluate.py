@@ -75,6 +75,14 @@ def take_steps(examples: Examples, count: int) -> Examples:
     return Examples(observation[:, :count], first, mask[:, :count], weight[:, :count])
 
 
+def first_shots(named: NamedTasks, shots: int) -> NamedTasks:
+    """The tasks with the first `shots` of their support examples; none, if they have fewer."""
+    ids, task = named
+    if shots > task.support.weight.shape[1]:
+        ids, task = (), take_tasks(task, torch.arange(0))
+    return NamedTasks(ids, Task(take_steps(task.support, shots), task.query))
+
+
 def row(
     archetype: str, learner: str, shots: int, tasks: NamedTasks, scores: Scores, unit: float = 1.0
 ) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from npcmeta.evaluate import first_shots
 from npcmeta.types import Action, ActionSpec, BehaviorSpec, Examples, NamedTasks, Task, TaskSplits
 
 BRIEF, PARAMETERS, SLIDERS, TRAITS = 100, 50, 20, 8
@@ -35,13 +36,11 @@ class CharacterFamily:
         return Task(_answers(brief[:, support], avatar[:, support]), _answers(brief[:, query], avatar[:, query]))
 
     def evaluation(self, shots: int) -> NamedTasks:
-        """The same styles and query briefs for every number of shots."""
-        drawn = self.sample(
-            Generator().manual_seed(self._seed), self._num_evaluation, shots=max(shots, MAX_SHOTS), query_shots=40
-        )
-        support = _answers(drawn.support.observation[:, :shots], drawn.support.action.continuous[:, :shots])
-        ids = tuple(f"style-{self._seed}-{i:04d}" for i in range(self._num_evaluation))
-        return NamedTasks(ids, Task(support, drawn.query))
+        """The same styles and query briefs for every number of shots; beyond `MAX_SHOTS` no style is left."""
+        tasks = self._num_evaluation
+        drawn = self.sample(Generator().manual_seed(self._seed), tasks, shots=MAX_SHOTS, query_shots=40)
+        ids = tuple(f"style-{self._seed}-{i:04d}" for i in range(tasks))
+        return first_shots(NamedTasks(ids, drawn), shots)
 
     def _briefs(self, generator: Generator, num_tasks: int, shots: int) -> Tensor:
         """Briefs [T, n, 100]: correlated, as the wishes of one person are, with noise of their own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,8 @@ class Tasks(NamedTuple):
 def splits(data: Path, split: int) -> TaskSplits:
     """Splits the characters at `data` into training and validation; there is no test part of their own.
 
-    With few characters, the last fifth of every timeline's segments is for validation, whatever the split.
+    Who hold the same play count as one, and are on the same side. With few characters, the last fifth of every
+    timeline's segments is for validation, whatever the split.
 
     Raises:
         RecordingError: If a recording cannot be used, or there is too little of them.
@@ -75,11 +76,12 @@ def as_tasks(found: Characters) -> Tasks:
         RecordingError: If nothing can be learned from them; the message says why.
     """
     check_learnable(found)
-    if len(found.members) >= FEW:
+    distinct = len({member.digest for member in found.members})
+    if distinct >= FEW:
         return Tasks(found.spec, found.members, False, found.notes)
     pieces = tuple(piece for member in found.members for piece in segments(member))
     note = (
-        f"{len(found.members)} character{'s' * (len(found.members) > 1)} only: segments of their timelines are the "
+        f"{distinct} character{'s' * (distinct > 1)} only: segments of their timelines are the "
         "tasks of training, and the last fifth validates; how it generalises to other characters cannot be measured"
     )
     return Tasks(found.spec, pieces, True, (*found.notes, note))
@@ -124,10 +126,11 @@ def _last_fifth(members: Iterable[Character]) -> set[str]:
     return {name for names in by_character.values() for name in names[-_fifth(len(names)) :]}
 
 
-def _drawn_fifth(members: Iterable[Character], split: int) -> set[str]:
-    names = sorted(member.id for member in members)
-    np.random.default_rng(split).shuffle(names)
-    return set(names[: _fifth(len(names))])
+def _drawn_fifth(members: Sequence[Character], split: int) -> set[str]:
+    plays = list(dict.fromkeys(member.digest for member in sorted(members, key=lambda member: member.id)))
+    np.random.default_rng(split).shuffle(plays)
+    held = plays[: _fifth(len(plays))]
+    return {member.id for member in members if member.digest in held}
 
 
 def _fifth(count: int) -> int:

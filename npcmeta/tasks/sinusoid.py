@@ -7,10 +7,12 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from npcmeta.evaluate import first_shots
 from npcmeta.types import Action, ActionSpec, BehaviorSpec, Examples, NamedTasks, Task, TaskSplits
 
 SCALE = 5.0
 """Targets are divided by this, so that they are actions in [-1, 1]; it is the `unit` of this family in `FAMILIES`."""
+MAX_SHOTS = 100
 
 
 class SinusoidFamily:
@@ -31,13 +33,11 @@ class SinusoidFamily:
         return Task(_points(x[:, query_shots:], y[:, query_shots:]), _points(x[:, :query_shots], y[:, :query_shots]))
 
     def evaluation(self, shots: int) -> NamedTasks:
-        """The same waves and query points for every number of shots."""
-        drawn = self.sample(
-            Generator().manual_seed(self._seed), self._num_evaluation, shots=max(shots, 100), query_shots=100
-        )
-        support = _points(drawn.support.observation[:, :shots], drawn.support.action.continuous[:, :shots])
-        ids = tuple(f"wave-{self._seed}-{i:04d}" for i in range(self._num_evaluation))
-        return NamedTasks(ids, Task(support, drawn.query))
+        """The same waves and query points for every number of shots; beyond `MAX_SHOTS` no wave is left."""
+        tasks = self._num_evaluation
+        drawn = self.sample(Generator().manual_seed(self._seed), tasks, shots=MAX_SHOTS, query_shots=100)
+        ids = tuple(f"wave-{self._seed}-{i:04d}" for i in range(tasks))
+        return first_shots(NamedTasks(ids, drawn), shots)
 
 
 def splits(split: int) -> TaskSplits:

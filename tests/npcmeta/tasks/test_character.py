@@ -55,6 +55,15 @@ def test_the_same_styles_and_queries_for_every_number_of_shots() -> None:
     assert torch.equal(twenty.task.support.observation[:, :5], five.task.support.observation)
 
 
+def test_more_shots_than_were_drawn_leave_no_task() -> None:
+    family = CharacterFamily(3, held_out=True, num_evaluation=12)
+    most, more = family.evaluation(20), family.evaluation(21)
+    assert torch.equal(family.evaluation(5).task.query.observation, most.task.query.observation)
+    assert most.task.support.weight.shape[1] == 20
+    assert more.ids == ()
+    assert more.task.support.weight.shape[0] == more.task.query.weight.shape[0] == 0
+
+
 def test_ids_and_styles_stay_what_they_are() -> None:
     """A change here would silently make every published number incomparable."""
     named = character.splits(0).test.evaluation(1)

@@ -45,6 +45,28 @@ def test_a_fifth_of_the_characters_validates_and_the_split_draws_them(tmp_path: 
     assert ids(recorded.splits(tmp_path, 1).train) == ids(drawn[1].train)
 
 
+def test_whoever_holds_the_same_play_is_on_one_side(tmp_path: Path) -> None:
+    characters(tmp_path, 6)
+    for name in ("another", "zorro"):
+        write_npz(tmp_path / name / "clip.npz", play(40, seed=2))
+    sides = set()
+    for split in range(12):
+        found = recorded.splits(tmp_path, split)
+        train, validation = set(found.summary["train"].values()), set(found.summary["validation"].values())
+        assert train
+        assert not train & validation
+        sides.add("player-02" in ids(found.train))
+    assert sides == {True, False}
+
+
+def test_many_folders_of_few_plays_are_few_characters(tmp_path: Path) -> None:
+    for name in "abcdefg":
+        write_npz(tmp_path / name / "clip.npz", play(200, seed=0))
+    found = recorded.splits(tmp_path, 0)
+    assert "1 character only: segments" in found.summary["notes"][-1]
+    assert not set(found.summary["train"].values()) & set(found.summary["validation"].values())
+
+
 def test_the_summary_names_everybody_with_a_digest_and_fits_a_header(tmp_path: Path) -> None:
     characters(tmp_path, 5)
     summary = recorded.splits(tmp_path, 3).summary

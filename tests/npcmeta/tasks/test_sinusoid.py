@@ -75,6 +75,15 @@ def test_the_same_waves_and_queries_for_every_number_of_shots() -> None:
     assert torch.equal(ten.task.support.action.continuous, again.task.support.action.continuous)
 
 
+def test_more_shots_than_were_drawn_leave_no_task() -> None:
+    family = sinusoid.SinusoidFamily(3, num_evaluation=20)
+    most, more = family.evaluation(100), family.evaluation(101)
+    assert torch.equal(family.evaluation(5).task.query.observation, most.task.query.observation)
+    assert most.task.support.weight.shape[1] == 100
+    assert more.ids == ()
+    assert more.task.support.weight.shape[0] == more.task.query.weight.shape[0] == 0
+
+
 def test_ids_and_waves_stay_what_they_are() -> None:
     """A change here would silently make every published number incomparable."""
     named = sinusoid.splits(0).test.evaluation(10)
