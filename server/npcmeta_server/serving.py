@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from npcmeta_server.adapting.memory import LessonMemory
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.catalog import Catalog
 from npcmeta_server.limits import MAX_CALLS, MAX_FILE_MESSAGE_BYTES, MAX_LESSON_BYTES, MAX_NPCS
+from npcmeta_server.mlagents import behaviors
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.ports.grpc_port import GrpcPort
 from npcmeta_server.ports.http_port import HttpPort
@@ -36,6 +38,8 @@ from npcmeta_server.services.uploads import Uploads
 from npcmeta_server.store import Store
 from npcmeta_server.upgrading.upgrader import Upgrader
 from npcmeta_server.vetting.vetter import Vetter
+
+log = logging.getLogger(__name__)
 
 
 class MlAgents(NamedTuple):
@@ -154,6 +158,8 @@ async def _offer_mlagents(
     """Opens the port for games with ML-Agents, if one is wanted, until the end; returns its address."""
     if (wanted := settings.mlagents) is None:
         return ""
+    for problem in behaviors.without_archetype(wanted.archetypes, roster):
+        log.warning(problem)
     exchange = Exchange(roster, npcs, stopping, wanted.archetypes, sampled=wanted.sampled)
     # Unity dials localhost and sends no token: nobody reaches the port from elsewhere, and the gate asks for none.
     address, gate = f"localhost:{wanted.port}", Gate(None, settings.max_calls)

@@ -32,13 +32,17 @@ class Trainer(NamedTuple):
 @pytest.fixture(scope="module")
 def trainer(archetype_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
     folder, port = tmp_path_factory.mktemp("trainer"), str(host.free_port())
-    more = ["--mlagents-port", port, "--mlagents-likeliest", "--mlagents-behaviors", "Old Scout=scout", "Rock="]
+    more = ["--mlagents-port", port, "--mlagents-likeliest"]
+    more += ["--mlagents-behaviors", "Old Scout=scout", "Rock=", "Ghost=nosuch"]
     with (
         host.server(archetype_folder, folder / "npcs.db", folder / "log", more) as address,
         grpc.insecure_channel(address.grpc) as channel,
     ):
         yield Trainer(Client(channel), port)
-    assert " ERROR npcmeta_server" not in (folder / "log").read_text()
+    log = (folder / "log").read_text()
+    assert " ERROR npcmeta_server" not in log
+    assert log.count("npcmeta_server.serving behaviour") == 1
+    assert 'WARNING npcmeta_server.serving behaviour "Ghost": there is no archetypes/nosuch' in log
 
 
 def agent(number: int, seen: np.ndarray, **more: object) -> Agent:

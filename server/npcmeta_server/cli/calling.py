@@ -17,6 +17,7 @@ from connectrpc.request import RequestContext
 from pyqwest import SyncClient, SyncHTTPTransport
 
 from npcmeta_server.cli.unreached import why
+from npcmeta_server.gen.npcmeta.v1.adapt_connect import AdaptServiceClientSync
 from npcmeta_server.gen.npcmeta.v1.archetypes_connect import ArchetypeServiceClientSync
 from npcmeta_server.gen.npcmeta.v1.assets_connect import AssetServiceClientSync
 from npcmeta_server.gen.npcmeta.v1.npcs_connect import NpcServiceClientSync
@@ -30,6 +31,7 @@ class Services(NamedTuple):
     """The services of a server."""
 
     npcs: NpcServiceClientSync
+    adapting: AdaptServiceClientSync
     assets: AssetServiceClientSync
     archetypes: ArchetypeServiceClientSync
     upgrades: UpgradeServiceClientSync
@@ -75,6 +77,7 @@ class Connection:
                 options["http_client"] = SyncClient(transport)
                 yield Services(
                     NpcServiceClientSync(self.server, **options),
+                    AdaptServiceClientSync(self.server, **options),
                     AssetServiceClientSync(self.server, **options),
                     ArchetypeServiceClientSync(self.server, **options),
                     UpgradeServiceClientSync(self.server, **options),

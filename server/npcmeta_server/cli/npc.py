@@ -13,6 +13,7 @@ from rich.table import Table
 
 from npcmeta.header import checked_name
 from npcmeta_server.cli.calling import Name, Reached, Services, full_name, one_of
+from npcmeta_server.cli.teaching import adapt
 from npcmeta_server.cli.telling import line, say, show, when
 from npcmeta_server.gen.npcmeta.v1 import assets_pb2, npcs_pb2, resources_pb2
 
@@ -95,6 +96,20 @@ def clone(name: Name, connection: Reached, npc_id: str = "", display_name: str =
         _say_done("cloned", services.npcs.clone_npc(request))
 
 
+def rename(name: Name, display_name: Annotated[str, tyro.conf.Positional], connection: Reached, etag: str = "") -> None:
+    """Change what people call an NPC. Its id stays.
+
+    Args:
+        name: Which one.
+        display_name: What people are to call it; may be empty.
+        etag: Change it only if this is its etag.
+        connection: How the server is reached.
+    """
+    npc = resources_pb2.Npc(name=full_name("npcs", name), display_name=display_name)
+    with connection.services() as services:
+        _say_done("renamed", services.npcs.update_npc(npcs_pb2.UpdateNpcRequest(npc=npc, etag=etag)))
+
+
 def delete(name: Name, connection: Reached, etag: str = "") -> None:
     """Delete an NPC with all that belongs to it. That cannot be undone.
 
@@ -163,6 +178,8 @@ npc: Any = one_of(
         "get": get,
         "create": create,
         "clone": clone,
+        "adapt": adapt,
+        "rename": rename,
         "delete": delete,
         "rollback": rollback,
         "export": export,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from npcmeta.recordings.demo import action_sizes
@@ -66,6 +66,15 @@ def archetype_of(behavior: Behavior, named: Mapping[str, str], roster: Roster) -
             f'"{behavior.name[:MAX_SHOWN]}=ARCHETYPE", or with nothing behind = to let its agents stand still',
             archetype=wanted,
         ) from error
+
+
+def without_archetype(named: Mapping[str, str], roster: Roster) -> Iterator[str]:
+    """What is wrong, for each behaviour that was named an archetype that is not offered, or not yet."""
+    for name in named:
+        try:
+            archetype_of(Behavior(name, 0), named, roster)
+        except ServiceError as error:
+            yield error.message
 
 
 def check(brain: BrainParameters, behavior: Behavior, hosted: Hosted) -> None:

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import trustme
 
@@ -15,7 +16,7 @@ from npcmeta_server.cli import main
 from npcmeta_server.demo.host import Address
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2
 from npcmeta_server.serving import Settings
-from tests.server.client import Client, clip
+from tests.server.client import Client, array, clip
 from tests.server.in_thread import served
 from tests.server.secured import write_certificate
 
@@ -76,6 +77,25 @@ def test_scripts_get_a_line_of_json_for_each(run: Run, client: Client, archetype
     assert json.loads(line) == json.loads(run("get", "cli-json-2", "--json"))
 
 
+def test_an_npc_is_taught_from_recordings_and_renamed(
+    run: Run, client: Client, archetypes: dict[str, Archetype], tmp_path: Path
+) -> None:
+    for name in ("cli-pupil", "cli-peer"):
+        client.create("warden", name, seed=3)
+    shown = clip(archetypes["warden"].spec, 30)
+    fields = {field.name: array(value) for field, value in shown.ListFields()}
+    np.savez(tmp_path / "play.npz", **fields)
+    said = run("adapt", "cli-pupil", "--demo", tmp_path / "play.npz")
+    assert "adapted npcs/cli-pupil: revision 2, 30 examples, NLL " in said
+    assert ", known to " in said
+    client.adapt("npcs/cli-peer", shown)
+    assert client.fetch("npcs/cli-pupil/assets/state")[1] == client.fetch("npcs/cli-peer/assets/state")[1]
+    assert "revision 3, 60 examples" in run("adapt", "cli-pupil", "--demo", tmp_path / "play.npz")
+    assert "revision 4, 30 examples" in run("adapt", "cli-pupil", "--demo", tmp_path / "play.npz", "--from-scratch")
+    assert "renamed npcs/cli-pupil" in run("rename", "cli-pupil", "Eve [the] first")
+    assert client.get("npcs/cli-pupil").display_name == "Eve [the] first"
+
+
 def test_a_kept_revision_is_listed_and_acts_again(run: Run, client: Client, archetypes: dict[str, Archetype]) -> None:
     npc = client.create("guard", "cli-back")
     client.adapt(npc, clip(archetypes["guard"].spec, 7))
@@ -105,6 +125,8 @@ REFUSED = {
     "there is no archetypes/knight": ("create", "knight"),
     "expected an NPC's file": ("import", __file__),
     "No such file": ("import", "nowhere.npc"),
+    "nowhere.npz": ("adapt", "cli-pupil", "--demo", "nowhere.npz"),
+    "expected --demo FILE...": ("adapt", "cli-pupil", "--demo"),
     "--seed is -1": ("create", "guard", "--seed", "-1"),
 }
 
