@@ -36,6 +36,7 @@ class Contract(NamedTuple):
     outputs: tuple[Port, ...]
     names_bind: bool = True  # whether the engine looks for these names, or takes any
     opsets: tuple[int, int] = (7, 15)
+    newer_opsets: bool = False  # whether later releases of the engine take later ones
     newest_ir: int = 8
     operators: frozenset[str] | None = SENTIS_2_1  # none: whatever ONNX has
     kinds: frozenset[int] | None = UNITY_KINDS  # none: whatever ONNX has
@@ -87,6 +88,7 @@ CONTRACTS: dict[str, Contract] = {
         ACTIONS,
         names_bind=False,
         opsets=(7, 21),
+        newer_opsets=True,
         newest_ir=10,
         operators=None,
         kinds=None,

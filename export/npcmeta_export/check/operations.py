@@ -34,10 +34,12 @@ def check_versions(model: Model, contract: Contract) -> Iterator[Finding]:
     elif opset < low:
         yield error("opset", f"opset {opset}", f"{contract.engine} takes opsets {low} to {high}", export_again)
     elif opset > high:
-        yield error(
+        finding = warning if contract.newer_opsets else error
+        which = f"older releases of {contract.engine} take" if contract.newer_opsets else f"{contract.engine} takes"
+        yield finding(
             "opset",
             f"opset {opset}",
-            f"{contract.engine} takes opsets {low} to {high}; operators whose "
+            f"{which} opsets {low} to {high}; operators whose "
             "meaning has changed since are refused, or computed as they once were",
             export_again,
         )

@@ -140,12 +140,3 @@ def _bare_outputs(graph: Graph) -> Iterator[Finding]:
             "engines may ask for it at every run, and cannot fold it into other weights",
             "export with keep_initializers_as_inputs=False",
         )
-
-
-def readers(graph: Graph) -> dict[str, set[str]]:
-    """The operators that read each value."""
-    found: dict[str, set[str]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            found.setdefault(name, set()).add(node.operator)
-    return found

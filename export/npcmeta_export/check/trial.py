@@ -19,6 +19,7 @@ from npcmeta_export.check.contracts import Contract
 from npcmeta_export.check.findings import Finding, error, quote, quote_all, warning
 from npcmeta_export.check.graphs import Graph
 from npcmeta_export.check.signature import port_of
+from npcmeta_export.check.widths import told_widths
 
 SECONDS = 5
 """Of computing; a game's network takes a small part of one. A machine that is busy otherwise may take SLOWNESS times
@@ -37,7 +38,8 @@ def try_out(path: Path, contract: Contract, graph: Graph) -> Iterator[Finding]:
 
     For files without faults in their structure only, and without payloads in other files.
     """
-    said = _in_process(path, contract)
+    widths = told_widths(graph, contract)
+    said = _in_process(path, contract, widths)
     if "failed" in said:
         yield error(
             "no-trial",
@@ -54,6 +56,10 @@ def try_out(path: Path, contract: Contract, graph: Graph) -> Iterator[Finding]:
             "mend what it names in the network, and export again",
         )
         return
+    unknown = [name for name, width in widths.items() if not width]
+    if unknown and all("error" in run for run in said["runs"]):
+        yield _unknown_widths(unknown, said["runs"][0]["error"])
+        return
     faults = list(_runs(said["runs"], contract))
     yield from faults
     if all(finding.severity == "warning" for finding in faults):
@@ -65,6 +71,15 @@ def try_out(path: Path, contract: Contract, graph: Graph) -> Iterator[Finding]:
             f"{contract.engine} has tensors of at most {contract.max_dimensions}",
             "merge axes with Reshape before the operation, or rewrite it with MatMul",
         )
+
+
+def _unknown_widths(names: list[str], message: str) -> Finding:
+    return warning(
+        "unknown-width",
+        f"input {quote_all(names)} does not say how long its last axis is, and a run with a guess fails: {message}",
+        "editors cannot check it before the game runs, and what a run would show was not looked for",
+        "export with the number of observations as a size: name the first axis alone in dynamic_axes",
+    )
 
 
 def _runs(runs: list[dict[str, Any]], contract: Contract) -> Iterator[Finding]:
@@ -129,7 +144,7 @@ def _known(names: list[str], contract: Contract) -> bool:
     return any(port is not None and port.axes[0] == "n" for port in ports)
 
 
-def _in_process(path: Path, contract: Contract) -> dict[str, Any]:
+def _in_process(path: Path, contract: Contract, widths: dict[str, int]) -> dict[str, Any]:
     memory = MEMORY_BYTES + 4 * path.stat().st_size
     program = Path(__file__).with_name("trial_process.py")
     command = [
@@ -144,6 +159,7 @@ def _in_process(path: Path, contract: Contract) -> dict[str, Any]:
     try:
         done = subprocess.run(
             command,
+            input=json.dumps(widths).encode(),
             capture_output=True,
             timeout=SLOWNESS * SECONDS,
             env=os.environ | {"OMP_NUM_THREADS": "1"},

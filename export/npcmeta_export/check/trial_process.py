@@ -9,7 +9,7 @@ from typing import Any
 
 BATCHES = (1, 3)
 EXAMPLES = 4
-"""The size of every dynamic axis but the first."""
+"""The size of every dynamic axis but the first, and of a last one whose size was told."""
 ROUNDING = 0.02
 """By what part of the largest number an output may differ: float16 and weights of 8 bits round so much."""
 TYPES = {
@@ -30,7 +30,7 @@ def limit(memory: int, seconds: int) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def main(path: str, memory: int, seconds: int, max_dimensions: int) -> dict[str, Any]:
+def main(path: str, memory: int, seconds: int, max_dimensions: int, widths: dict[str, int]) -> dict[str, Any]:
     """Loads, runs, and looks at the shapes in between."""
     import onnxruntime
 
@@ -42,17 +42,17 @@ def main(path: str, memory: int, seconds: int, max_dimensions: int) -> dict[str,
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         return {"refused": short(error)}
-    runs = [run(session, rows) for rows in BATCHES]
+    runs = [run(session, rows, widths) for rows in BATCHES]
     dimensions = deep_values(path, max_dimensions) if max_dimensions else []
-    return {"runs": runs, "dimensions": dimensions} | compare(session)
+    return {"runs": runs, "dimensions": dimensions} | compare(session, widths)
 
 
-def run(session: Any, rows: int) -> dict[str, Any]:
+def run(session: Any, rows: int, widths: dict[str, int]) -> dict[str, Any]:
     """One run on zeros, with everything allowed and every example counting."""
     import numpy as np
 
     try:
-        found = session.run(None, feed(session, rows, np.zeros))
+        found = session.run(None, feed(session, rows, widths, np.zeros))
     except Exception as error:
         return {"rows": rows, "error": short(error)}
     outputs = {value.name: np.asarray(array) for value, array in zip(session.get_outputs(), found, strict=True)}
@@ -64,12 +64,12 @@ def run(session: Any, rows: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def compare(session: Any) -> dict[str, list[str]]:
+def compare(session: Any, widths: dict[str, int]) -> dict[str, list[str]]:
     """Outputs that differ between equal runs, and those of which a row is another one when it runs alone."""
     import numpy as np
 
     rows = max(BATCHES)
-    fed = feed(session, rows, np.random.default_rng(0).random)
+    fed = feed(session, rows, widths, np.random.default_rng(0).random)
     try:
         whole, again = session.run(None, fed), session.run(None, fed)
         alone = {
@@ -86,7 +86,7 @@ def compare(session: Any) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-def feed(session: Any, rows: int, numbers: Callable[[list[int]], Any]) -> dict[str, Any]:
+def feed(session: Any, rows: int, widths: dict[str, int], numbers: Callable[[list[int]], Any]) -> dict[str, Any]:
     """Inputs for so many rows: everything allowed, every example counting, and such numbers where they are floats."""
     import numpy as np
 
@@ -94,6 +94,7 @@ def feed(session: Any, rows: int, numbers: Callable[[list[int]], Any]) -> dict[s
     for value in session.get_inputs():
         shape = [axis if isinstance(axis, int) else EXAMPLES if place else rows
                  for place, axis in enumerate(value.shape)]  # fmt: skip
+        shape[-1:] = [widths.get(value.name, 0) or size for size in shape[-1:]]
         kind = TYPES.get(value.type, "float32")
         ones = "mask" in value.name or value.name == "weight"
         fed[value.name] = (np.ones if ones else numbers if "float" in kind else np.zeros)(shape).astype(kind)
@@ -135,4 +136,5 @@ def short(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], *map(int, sys.argv[2:5]))))
+    most, time, dimensions = map(int, sys.argv[2:5])
+    print(json.dumps(main(sys.argv[1], most, time, dimensions, json.load(sys.stdin))))

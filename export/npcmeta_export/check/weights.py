@@ -22,7 +22,6 @@ from npcmeta_export.check.graphs import (
     kind_name,
     shape_text,
 )
-from npcmeta_export.check.structure import readers
 
 LARGE_BYTES = 64 << 20
 """Weights beyond this are no character's: sixteen million numbers, read for every decision."""
@@ -31,6 +30,8 @@ HUGE_BYTES = 512 << 20
 INT32 = np.iinfo(np.int32)
 CUT_OFF_ANYWAY = {"Slice", "Clip"}
 """Operators for which a number beyond int32 means "to the end", as it still does when cut to int32."""
+PASSED_ON = {"Unsqueeze", "Concat", "Identity", "Cast"}
+"""Operators that the old exporter of torch puts between such a number and the operator, where it folds nothing."""
 
 
 def check_weights(model: Model, contract: Contract) -> Iterator[Finding]:
@@ -157,7 +158,7 @@ def _told_ranks(graph: Graph) -> Iterator[tuple]:
 
 
 def _narrowing(graph: Graph, contract: Contract) -> Iterator[Finding]:
-    stored, read_by = constants(graph), readers(graph)
+    stored, matter = constants(graph), _computed_with(graph)
     beyond = [
         name
         for name, tensor in stored.items()
@@ -165,7 +166,7 @@ def _narrowing(graph: Graph, contract: Contract) -> Iterator[Finding]:
         and tensor.values is not None
         and tensor.size
         and (tensor.values.max() > INT32.max or tensor.values.min() < INT32.min)
-        and not read_by.get(name, set()) <= CUT_OFF_ANYWAY
+        and name in matter
     ]
     if beyond:
         yield error(
@@ -182,3 +183,14 @@ def _narrowing(graph: Graph, contract: Contract) -> Iterator[Finding]:
             f"{contract.engine} computes in float32: results differ from the seventh digit on",
             "export the network in float32: module.float()",
         )
+
+
+def _computed_with(graph: Graph) -> set[str]:
+    """The values whose size matters: all but those that come to nothing but ends of slices and the like."""
+    found = {value.name for value in graph.outputs}
+    for node in reversed(graph.nodes):
+        if node.operator in CUT_OFF_ANYWAY:
+            found.update(node.inputs[:1])
+        elif node.operator not in PASSED_ON or not found.isdisjoint(node.outputs):
+            found.update(node.inputs)
+    return found

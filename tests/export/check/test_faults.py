@@ -15,7 +15,8 @@ from npcmeta_export.check import CONTRACTS, check_file
 from tests.export.check import files
 
 BIG = 3_000_000_000
-TRIED = ("does-not-load", "does-not-run", "rows", "not-finite", "rows-influence-each-other", "draws-at-random")
+TRIED = ("does-not-load", "does-not-run", "rows", "not-finite", "rows-influence-each-other", "draws-at-random",
+         "unknown-width")  # fmt: skip
 """Faults that only a run shows."""
 
 
@@ -194,6 +195,44 @@ def short_payload(model: ModelProto) -> None:
     model.graph.initializer[0].dims[0] = 9
 
 
+def long_payload(model: ModelProto) -> None:
+    tensor = TensorProto(name="many", data_type=TensorProto.INT64, dims=[1], int64_data=[1] * 100)
+    model.graph.initializer.append(tensor)
+
+
+def passed_to_a_sum(model: ModelProto) -> None:
+    """The number ends a slice and is added to what it cuts."""
+    to_the_end(model)
+    model.graph.node[1].output[0] = "cut"
+    model.graph.node.append(helper.make_node("Identity", ["end"], ["same"]))
+    model.graph.node.append(helper.make_node("Cast", ["same"], ["as_float"], to=TensorProto.FLOAT))
+    model.graph.node.append(helper.make_node("Add", ["cut", "as_float"], ["head_params"]))
+
+
+def third_axis(model: ModelProto) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2], np.int64), "axis"))
+    model.graph.node[0].output[0] = "raw"
+    model.graph.node.append(helper.make_node("Unsqueeze", ["raw", "axis"], ["head_params"]))
+    model.graph.output[0].CopyFrom(files.value("head_params", TensorProto.FLOAT, "n", 4, 1))
+
+
+def state_of_another_rank(model: ModelProto) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2], np.int64), "axis"))
+    node = helper.make_node("Unsqueeze", ["state.a", "axis"], ["adapted.a"])
+    model.graph.node[0].CopyFrom(node)
+    model.graph.output[0].CopyFrom(files.value("adapted.a", TensorProto.FLOAT, "n", 2, 1))
+
+
+def unknown_width(model: ModelProto) -> None:
+    """Ten numbers, as only the Reshape in front of the weights knows."""
+    shape = numpy_helper.from_array(np.array([-1, 10], np.int64), "shape")
+    model.graph.initializer.append(shape)
+    files.node_named(model, "layer").input[0] = "rows"
+    model.graph.initializer[0].CopyFrom(files.weight("w", 10, 4))
+    model.graph.node.insert(0, helper.make_node("Reshape", ["observation", "shape"], ["rows"]))
+    model.graph.input[0].CopyFrom(files.value("observation", TensorProto.FLOAT, "n", "w"))
+
+
 def doubles(model: ModelProto) -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.zeros(3), "exact"))
 
@@ -272,6 +311,15 @@ def simple() -> ModelProto:
     return files.plain(files.layer())
 
 
+def adapt() -> ModelProto:
+    """An adapt graph that leaves the state as it is."""
+    shapes: dict[str, tuple[int | str, ...]] = {"observation": ("n", "s", 7), "weight": ("n", "s"), "state.a": ("n", 2)}
+    inputs = [files.value(name, TensorProto.FLOAT, *shape) for name, shape in shapes.items()]
+    outputs = [files.value("adapted.a", TensorProto.FLOAT, "n", 2)]
+    nodes = [helper.make_node("Identity", ["state.a"], ["adapted.a"])]
+    return files.as_model(helper.make_graph(nodes, "adapt", inputs, outputs))
+
+
 def no_state_outs(model: ModelProto) -> None:
     model.graph.node.pop()
     model.graph.output.pop()
@@ -302,6 +350,12 @@ FAULTS = {
     "no deterministic actions": Fault("mlagents", files.mlagents, drop("deterministic_discrete_actions"),
         "missing-output", "warning", "Deterministic Inference"),
     "a newer opset": Fault("sentis", simple, set_opset(17), "opset", "error", "opset 17"),
+    "an opset of later releases": Fault("ort", simple, set_opset(23), "opset", "warning", "older releases"),
+    "another rank": Fault("ort", simple, third_axis, "output-shape", "warning", "expected [n, P]"),
+    "a state of another rank": Fault("adapt", adapt, state_of_another_rank, "lost-state", "error", "comes out as"),
+    "a long payload": Fault("ort", simple, long_payload, "damaged-tensor", "error", "8 bytes, and holds 100"),
+    "an end that is added as well": Fault("sentis", simple, passed_to_a_sum, "narrowing", "error", '"end"'),
+    "a width that nothing tells": Fault("ort", simple, unknown_width, "unknown-width", "warning", '"observation"'),
     "a newer format": Fault("sentis", simple, set_ir, "ir-version", "warning", "IR version 10"),
     "an operator it lacks": Fault("sentis", simple, insert_operator("Det"), "operator", "error", '"Det"'),
     "an operator from nowhere": Fault("ort", simple, insert_operator("Tahn"), "operator", "error", '"Tahn"'),
@@ -351,7 +405,8 @@ def test_a_planted_fault_is_found(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "model"), [("mlagents", files.mlagents), ("godot", files.godot), ("ort", simple), ("sentis", simple)]
+    ("target", "model"),
+    [("mlagents", files.mlagents), ("godot", files.godot), ("ort", simple), ("sentis", simple), ("adapt", adapt)],
 )
 def test_good_files_pass_without_a_word(tmp_path: Path, target: str, model: Callable[[], ModelProto]) -> None:
     onnx.checker.check_model(model(), full_check=True)

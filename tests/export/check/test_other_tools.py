@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from npcmeta_export.check import check_file
 from tests.export.check import files
 
+Axes = dict[str, dict[int, str]]
+
 
 class UnityActor(nn.Module):
     """How trainers write a policy for ML-Agents: sizes as constants beside the actions."""
@@ -45,15 +47,27 @@ class GodotActor(nn.Module):
         return self.layers(observation), state
 
 
+class TurnedActor(nn.Module):
+    """Slices to the end, and a normaliser in front of the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(10, 5)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return self.layer(((observation - 0.5) / 2).clamp(-5, 5))[:, 1:]
+
+
 def traced(
-    module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path, opset: int, dynamic: bool = True
-) -> Path:
-    axes = {name: {0: "batch"} for name in (*inputs, *outputs)} if dynamic else None
+    module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path, opset: int, dynamic: bool = True,
+    axes: Axes | None = None, **how: bool,
+) -> Path:  # fmt: skip
+    axes = axes or ({name: {0: "batch"} for name in (*inputs, *outputs)} if dynamic else None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module, tuple(inputs.values()), str(path), dynamo=False, opset_version=opset, input_names=list(inputs),
-            output_names=outputs, dynamic_axes=axes,
+            output_names=outputs, dynamic_axes=axes, **how,
         )  # fmt: skip
     return path
 
@@ -87,6 +101,15 @@ def test_godots_exporter(tmp_path: Path) -> None:
     assert codes(path, "godot") <= {"bare-output"}  # torch passes the state through without an operation
     assert "opset" in codes(path, "sentis")
     assert "operator" not in codes(path, "godot")
+
+
+@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("target", ["sentis", "ort"])
+def test_every_axis_named_and_nothing_folded(tmp_path: Path, target: str, folded: bool) -> None:
+    axes = {"observation": {0: "n", 1: "width"}, "head_params": {0: "n"}}
+    path = traced(TurnedActor(), {"observation": torch.zeros(2, 10)}, ["head_params"], tmp_path / "turned.onnx", 15,
+                  axes=axes, do_constant_folding=folded)  # fmt: skip
+    assert check_file(path, target).findings == ()
 
 
 def test_a_batch_of_one_that_was_traced(tmp_path: Path) -> None:
