@@ -63,9 +63,10 @@ def measure(learner: Learner, action: ActionSpec, params: Tensor, query: Example
     """
     nll = learner.head.nll(params, _for_each_draw(query.action, len(params)), query.action_mask)
     whole = mixture_nll((nll * query.weight).sum(-1)) / query.weight.sum(-1).clamp_min(1e-12)
+    shared = query._replace(weight=query.weight / query.weight.sum(-1, keepdim=True).clamp_min(1e-12))
     nothing = math.nan, math.nan, math.nan
-    spread, inner, outer = _continuous(action, params, query) if action.continuous_size else nothing
-    disagreement, indecision, error = _discrete(action, params, query) if action.branch_sizes else nothing
+    spread, inner, outer = _continuous(action, params, shared) if action.continuous_size else nothing
+    disagreement, indecision, error = _discrete(action, params, shared) if action.branch_sizes else nothing
     return Calibration(
         float(weighted_mean(nll.mean(0), query.weight).mean()),
         float(weighted_mean(mixture_nll(nll), query.weight).mean()),

@@ -66,7 +66,7 @@ def measure_normaliser(family: TaskFamily, generator: Generator, shots: int) -> 
     The deviation is at least 0.1: a rare switch must not become a huge number on the tick where it is on.
     """
     support = family.sample(generator, NORMALISER_TASKS, shots=shots, query_shots=1).support
-    seen = support.observation[support.weight > 0]
+    seen = support.observation[support.weight > 0].double()  # float32 sums of large numbers miss their own mean
     std = seen.std(0, correction=0).clamp_min(0.1)
     return Normaliser(tuple(seen.mean(0).tolist()), tuple(std.tolist()))
 

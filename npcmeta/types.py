@@ -104,7 +104,11 @@ class TaskFamily(Protocol):
 
 
 class TaskSplits(NamedTuple):
-    """The three parts of a family. Nothing that `test` holds was seen while training or choosing a checkpoint."""
+    """The three parts of a family.
+
+    Nothing that `test` holds was seen while training or choosing a checkpoint, except where it is `validation` itself:
+    recordings are split in two, and to evaluate on them one brings others.
+    """
 
     train: TaskFamily
     validation: TaskFamily

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from npcmeta import heads, inner_loop, networks, neural_process
+from npcmeta import heads, networks, neural_process
+from npcmeta.learners.query_loss import mean_nll
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 
@@ -89,11 +90,9 @@ def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
 
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
         def query_nll(character: Tensor | None) -> Tensor:
-            output = neural_process.decode(
-                meta, character, task.query.observation, activation, settings.dropout, generator
-            )
-            nll = head.nll(output, task.query.action, task.query.action_mask) * task.query.weight
-            return (nll / inner_loop.total_weight(task.query)).sum(-1).mean()
+            seen = task.query.observation
+            output = neural_process.decode(meta, character, seen, activation, settings.dropout, generator)
+            return mean_nll(head, output, task.query)
 
         start = begin(meta, task.support.weight.shape[0], task.support.weight)
         adapted = query_nll(context(meta, update(meta, start, task.support)))

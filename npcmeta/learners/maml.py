@@ -86,7 +86,7 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
         return inner_loop.stack(meta, num_tasks)
 
     def descent(examples: Examples) -> Descent:
-        rate = step_size(settings, examples.weight.sum(-1))
+        rate = inner_loop.step_size(settings.inner_rate, settings.prior_examples, examples.weight.sum(-1))
         return Descent(settings.activation, rate, settings.inner_steps, settings.inner_clip or None)
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
@@ -115,8 +115,3 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
         return moved_layer(meta, state, f"{len(settings.hidden)}.")
 
     return Learner(keys, (), 0, head, init, begin, steps, num_steps, update, predict, meta_loss, embed)
-
-
-def step_size(settings: MamlSettings, shots: Tensor) -> Tensor:
-    """Step size of the inner loop for each task [T], from its number of examples [T]."""
-    return inner_loop.step_size(settings.inner_rate, settings.prior_examples, shots)

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from npcmeta import heads
 from npcmeta.learners import memory
+from npcmeta.learners.query_loss import query_loss
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 FLOOR = 1e-8
@@ -124,7 +125,7 @@ def build(settings: MatchingSettings, spec: BehaviorSpec) -> Learner:
         empty = blank(meta, seen.shape[0], 0)
         adapted = recall(meta, keep(meta, empty, support, task.support), query)
         unadapted = recall(meta, empty, query)
-        return memory.query_loss(head, task.query, adapted, unadapted, settings.unadapted_share)
+        return query_loss(head, task.query, adapted, unadapted, settings.unadapted_share)
 
     def embed(meta: Params, state: Params) -> Tensor:
         """What was done where: the sum of keys times actions, over the weights and as much again as the prior has."""

@@ -1,4 +1,4 @@
-"""What the learners that remember their examples share: features of an observation, and the loss on the query set."""
+"""What the learners that remember their examples share: features of an observation, and priors that count."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import NamedTuple
 from torch import Generator, Tensor
 
 from npcmeta import images, networks
-from npcmeta.evaluate import weighted_mean
-from npcmeta.types import Examples, Head, Params
+from npcmeta.types import Params
 
 MIN_PRIOR = 0.01
 """The fewest examples that a learned prior counts for, so that it alone decides where there are none."""
@@ -95,15 +94,3 @@ def linear(meta: Params, name: str, x: Tensor) -> Tensor:
 def prior_count(initial: float, raw: Tensor) -> Tensor:
     """How many examples a prior counts for: `initial` of them where the learned `raw` is 0, and always a few."""
     return MIN_PRIOR + initial * raw.exp()
-
-
-def query_loss(
-    head: Head, query: Examples, adapted: Tensor, unadapted: Tensor, unadapted_share: float
-) -> tuple[Tensor, dict[str, float]]:
-    """The mean NLL of the query sets under adapted head parameters, and a share of that under unadapted ones."""
-    with_examples, without = (
-        weighted_mean(head.nll(params, query.action, query.action_mask), query.weight).mean()
-        for params in (adapted, unadapted)
-    )
-    metrics = {"adapted_nll": float(with_examples.detach()), "unadapted_nll": float(without.detach())}
-    return with_examples + unadapted_share * without, metrics

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from npcmeta import heads
 from npcmeta.learners import memory
+from npcmeta.learners.query_loss import query_loss
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 
@@ -105,7 +106,7 @@ def build(settings: ProtonetSettings, spec: BehaviorSpec) -> Learner:
         support, query = embedded(meta, seen, generator).split([part.weight.shape[1] for part in task], 1)
         start = begin(meta, seen.shape[0], task.support.weight)
         adapted = compare(meta, add(start, support, task.support), query)
-        return memory.query_loss(head, task.query, adapted, compare(meta, start, query), settings.unadapted_share)
+        return query_loss(head, task.query, adapted, compare(meta, start, query), settings.unadapted_share)
 
     def embed(meta: Params, state: Params) -> Tensor:
         """How far every prototype has moved from its prior."""

@@ -1,4 +1,4 @@
-"""The meta-loss of learners that adapt: the NLL of the query sets, after adapting and before."""
+"""The meta-loss of most learners: the NLL of the query sets, after adapting and before."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ import torch
 from torch import Generator
 
 from npcmeta import archetype as files
+from npcmeta import header
 from npcmeta.archetype import Archetype
 from npcmeta.types import BehaviorSpec, Normaliser
 from tests import toys
@@ -36,6 +37,12 @@ def test_revision_changes_with_everything_that_is_saved(archetype: Archetype, tm
     revisions = [files.save_archetype(each, tmp_path / "a.safetensors").revision for each in variants]
     assert len(set(revisions)) == len(variants)
     assert files.save_archetype(archetype, tmp_path / "b.safetensors").revision == revisions[0]
+
+
+def test_a_digest_knows_shapes_and_number_formats() -> None:
+    nothing = torch.zeros(2)
+    alike = [nothing, nothing.reshape(1, 2), nothing.reshape(2, 1), nothing.to(torch.int32)]
+    assert len({header.digest({}, {"a": each}) for each in alike}) == len(alike)
 
 
 def test_what_was_saved_can_be_loaded(archetype: Archetype, tmp_path: Path) -> None:

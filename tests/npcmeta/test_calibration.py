@@ -96,6 +96,22 @@ def test_decisions_without_weight_do_not_count() -> None:
     assert tuple(counted) == pytest.approx(tuple(alone), nan_ok=True)
 
 
+def test_every_task_counts_the_same_however_many_decisions_it_has() -> None:
+    """The first task is decided once and rightly, the second four times and wrongly."""
+    query = turns(2, 4)
+    query = query._replace(weight=torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]))
+    params = torch.cat([logits((SURE, 0.0), (SURE, 0.0)), logits((0.0, SURE), (0.0, SURE))], 1)
+    assert calibration.measure(deciding(TURN), TURN, params, query).calibration_error == pytest.approx(0.5)
+    action = ActionSpec(1, ())
+    moved = query._replace(action=Action(torch.zeros(2, 4, 1), torch.zeros(2, 4, 0, dtype=torch.int64)))
+    beside = torch.zeros(2, 2, 4, 2)
+    beside[:, 1, :, 0] = 100.0
+    found = calibration.measure(
+        deciding(action), action, beside, moved._replace(action_mask=query.action_mask[..., :0])
+    )
+    assert found.coverage_90 == pytest.approx(0.5)
+
+
 def test_spread_is_the_deviation_between_draws() -> None:
     action, rows = ActionSpec(1, ()), (1, 6)
     taken = Action(torch.zeros(*rows, 1), torch.zeros(*rows, 0, dtype=torch.int64))

@@ -126,6 +126,16 @@ def test_what_is_validated_is_an_average_that_follows_the_weights() -> None:
     assert moved == pytest.approx(0.9 * one_step.rate, rel=1e-3)
 
 
+def test_the_step_size_falls_to_zero_over_the_second_half() -> None:
+    loop = make_loop(dataclasses.replace(SETTINGS, rate=1.0))
+    rates = []
+    for _ in range(12):
+        loop.advance()
+        rates.append(loop._optimizers[0].param_groups[0]["lr"])
+    assert rates[:7] == [1.0] * 7
+    assert rates[7:] == pytest.approx([(12 - step) / 6 for step in range(7, 12)], abs=2e-3)
+
+
 def test_a_budget_of_minutes_ends_the_run_and_is_validated_at_its_end() -> None:
     settings = OuterSettings(
         meta_steps=10_000_000, minutes=0.3 / 60, meta_batch=2, max_shots=4, query_shots=4, validations=3

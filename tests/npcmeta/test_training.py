@@ -12,6 +12,7 @@ from npcmeta.archetype import Archetype
 from npcmeta.learners import LEARNERS
 from npcmeta.learners.finetune import RATES, FinetuneSettings
 from npcmeta.learners.maml import MamlSettings
+from npcmeta.normalising import standardise
 from npcmeta.outer_loop import CheckpointError, Outcome, OuterSettings
 from npcmeta.tasks.sinusoid import SinusoidFamily
 from npcmeta.types import Normaliser, Task, TaskSplits
@@ -58,7 +59,7 @@ def test_settings_are_the_learners_then_the_familys_then_those_asked_for(monkeyp
         ("sinusoid", "maml", {"added_inputs": -1}, "setting added_inputs is -1, expected a whole number from 0"),
         ("sinusoid", "maml", {"added_inputs": False}, "setting added_inputs is False, expected a whole number from 0"),
         ("sinusoid", "maml", {"inner_steps": 1.5}, "setting inner_steps is 1.5, expected a whole number"),
-        ("sinusoid", "maml", {"inner_rate": "fast"}, "setting inner_rate is 'fast', expected a number"),
+        ("sinusoid", "maml", {"inner_rate": "fast"}, "setting inner_rate is 'fast', expected 0 or a number"),
         ("sinusoid", "maml", {"hidden": 64}, "setting hidden is 64, expected at most 8 whole numbers"),
         ("sinusoid", "maml", {"activation": "gelu"}, "setting activation is 'gelu', expected one of: relu, tanh"),
         ("sinusoid", "maml", {"first_order": 1}, "setting first_order is 1, expected a value of type bool"),
@@ -112,6 +113,17 @@ def test_normaliser_is_the_mean_and_deviation_of_what_has_weight() -> None:
     assert found.mean == pytest.approx((5.0, 0.0, -1.0), abs=0.1)
     assert found.std[:2] == pytest.approx((2.0, 1.0), rel=0.05)
     assert found.std[2] == pytest.approx(0.1)  # not 0: what never changed in training may change in play
+
+
+def test_a_large_number_that_never_changes_becomes_zero() -> None:
+    class Numbered(toys.ToyFamily):
+        def sample(self, generator: Generator, num_tasks: int, *, shots: int, query_shots: int) -> Task:
+            task = super().sample(generator, num_tasks, shots=shots, query_shots=query_shots)
+            return task._replace(support=task.support._replace(observation=task.support.observation * 0 + 123456789))
+
+    found = training.measure_normaliser(Numbered("mixed"), Generator().manual_seed(0), 200)
+    assert standardise(torch.full((1, 3), 123456789.0), found).tolist() == [[0.0] * 3]
+    assert found.std == pytest.approx((0.1,) * 3)
 
 
 @pytest.mark.parametrize("learner", ["maml", "cnp"])

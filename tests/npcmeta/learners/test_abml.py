@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from torch import Generator, Tensor
 
@@ -45,6 +46,15 @@ def test_spreads_stay_within_their_bounds_whatever_the_gradient() -> None:
         found = variational_step(1.0, anchor, anchor, torch.full(ROWS, size), torch.ones(ROWS), torch.ones(3))
         assert (found.log_std >= -6).all()
         assert (found.log_std <= 0).all()
+
+
+def test_the_meta_loss_is_the_sum_of_its_parts() -> None:
+    learner = toys.small_settings("abml", kl_share=0.5, unadapted_share=0.3).build(toys.spec("mixed"))
+    task, meta = toys.draw_task("mixed", 4, 5), learner.init(Generator().manual_seed(0))
+    loss, parts = learner.meta_loss(meta, task, Generator().manual_seed(0))
+    assert parts["kl"] > 0
+    expected = parts["adapted_nll"] + 0.5 * parts["kl"] + 0.3 * parts["unadapted_nll"]
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
 
 
 def test_draws_of_a_task_share_its_query_set() -> None:

@@ -1,5 +1,6 @@
 """Latent neural process: the prior is standard normal, and what it is trained on is the bound."""
 
+import pytest
 import torch
 from torch import Generator
 
@@ -36,6 +37,15 @@ def test_examples_leave_less_to_the_noise() -> None:
         drawn.append(learner.embed(meta, learner.update(meta, state, support)))
     assert ((drawn[1] - drawn[0]) > 0).all()
     assert ((drawn[1] - drawn[0]) < 2).all()
+
+
+def test_the_meta_loss_is_the_sum_of_its_parts() -> None:
+    learner = toys.small_settings("latent_np", unadapted_share=0.3).build(toys.spec("mixed"))
+    task, meta = toys.draw_task("mixed", 4, 5), learner.init(Generator().manual_seed(0))
+    loss, parts = learner.meta_loss(meta, task, Generator().manual_seed(0))
+    assert parts["prior_kl"] > 0
+    expected = parts["nll"] + parts["kl"] + 0.3 * (parts["average_nll"] + parts["prior_kl"])
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_bound_costs_nothing_where_the_query_set_tells_nothing_new() -> None:

@@ -6,17 +6,18 @@ import pytest
 import torch
 from torch import Generator
 
-from npcmeta.learners.maml import MamlSettings, step_size
+from npcmeta.inner_loop import step_size
+from npcmeta.learners.maml import MamlSettings
 from tests import toys
 
 
 def test_step_size_is_the_papers_by_default() -> None:
-    assert step_size(MamlSettings(), torch.tensor([0.0, 1.0, 500.0]))[1:].tolist() == pytest.approx([0.1, 0.1])
+    settings, shots = MamlSettings(), torch.tensor([1.0, 500.0])
+    assert step_size(settings.inner_rate, settings.prior_examples, shots).tolist() == pytest.approx([0.1, 0.1])
 
 
 def test_step_size_grows_with_the_examples_up_to_the_inner_rate() -> None:
-    settings = dataclasses.replace(MamlSettings(), inner_rate=0.3, prior_examples=100.0)
-    found = step_size(settings, torch.tensor([0.0, 20.0, 100.0, 500.0, 1e9]))
+    found = step_size(0.3, 100.0, torch.tensor([0.0, 20.0, 100.0, 500.0, 1e9]))
     assert found.tolist() == pytest.approx([0.0, 0.05, 0.15, 0.25, 0.3])
 
 
