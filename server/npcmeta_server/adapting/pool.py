@@ -34,8 +34,12 @@ class AdaptationPool:
         self._processes = [AdaptationProcess(self._changed) for _ in range(processes)]
         self._starting: dict[AdaptationProcess, asyncio.Task[None]] = {}
         self._closed = False
-        for process in self._processes:
-            process.start(self._files)
+        try:
+            for process in self._processes:
+                process.start(self._files)
+        except BaseException:
+            self.close()  # else Python waits for those that run before it ends
+            raise
 
     @property
     def pids(self) -> list[int]:

@@ -220,6 +220,24 @@ async def test_a_signal_to_stop_that_the_whole_group_gets_is_left_to_the_server(
     assert not caplog.messages
 
 
+async def test_a_process_that_cannot_be_started_leaves_none_behind(
+    scout: tuple[Archetype, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started = process_module.AdaptationProcess.start, []
+
+    def start_one(process: process_module.AdaptationProcess, files: dict[str, bytes]) -> None:
+        if started:
+            raise OSError("no more processes")
+        start(process, files)
+        started.append(process)
+
+    monkeypatch.setattr(process_module.AdaptationProcess, "start", start_one)
+    with pytest.raises(OSError, match="no more"):
+        AdaptationPool({"scout": scout[1]}, 2)
+    while started[0].pid is not None:
+        await asyncio.sleep(0.01)
+
+
 async def test_a_process_that_starts_while_it_is_closed_is_ended_too(scout: tuple[Archetype, bytes]) -> None:
     pool = AdaptationPool({"scout": scout[1]})
     kill(pool)
