@@ -62,9 +62,10 @@ def begin(shared: Params, support: Examples, steps: int) -> list[Layer]:
 def begin_from(state: Params, support: Examples, steps: int) -> list[Layer]:
     """The layers before the first of `steps` steps from every task's own weights [T, in, out] and biases [T, out].
 
-    That they are views of shared ones, as `inner_loop.stack` makes them, is seen by their strides.
+    That they are views of shared ones, as `inner_loop.stack` makes them, is seen by their strides; without any task
+    there is nothing to share.
     """
-    if all(value.stride(0) == 0 for value in state.values()):
+    if all(value.stride(0) == 0 and len(value) for value in state.values()):
         return begin({key: value[0] for key, value in state.items()}, support, steps)
     return begin(state, support, steps)
 

@@ -137,7 +137,7 @@ def adam_steps(
     first = {key: torch.zeros_like(value) for key, value in weights.items()}
     second = {key: torch.zeros_like(value) for key, value in weights.items()}
     yield weights
-    for step in range(1, int(steps.max()) + 1):
+    for step in range(1, max(steps.tolist(), default=0) + 1):
         gradients = support_gradient(head, weights, examples, activation)
         running = steps >= step
         for key, g in gradients.items():

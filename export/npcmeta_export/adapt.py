@@ -20,6 +20,8 @@ STATE_TOLERANCE = 1e-3
 """Largest difference in a tensor of the state, relative to the largest number in it."""
 TRACED_TASKS = 3
 CHECKED_EXAMPLES, USUAL_EXAMPLES = 5, 50
+LARGE = ((4, 512),)
+"""Tasks and examples of further random support sets that are compared: sums of many examples round more."""
 STEPS_FROM_DATA = ("finetune",)
 """Learners whose number of inner steps grows with the examples: a graph has a fixed number of them."""
 
@@ -131,8 +133,8 @@ def _check_parity(
     model: onnx.ModelProto, archetype: Archetype, adapt: graph.Function, recorded: Examples | None
 ) -> None:
     session = load_session(graph.to_bytes(model))
-    for rows in parity.BATCHES:
-        drawn = example_inputs(archetype, rows, CHECKED_EXAMPLES + rows % 7, Generator().manual_seed(rows))
+    for rows, examples in (*((rows, CHECKED_EXAMPLES + rows % 7) for rows in parity.BATCHES), *LARGE):
+        drawn = example_inputs(archetype, rows, examples, Generator().manual_seed(rows))
         for inputs in (drawn, *([recorded_inputs(archetype, recorded, rows)] if recorded is not None else [])):
             _compare(session, archetype, adapt, inputs)
 

@@ -66,6 +66,8 @@ def trace(
         )
     model = onnx.load_from_string(buffer.getvalue())
     _skip_multiplying_by_one(model)
+    if per_example:
+        _keep_empty_axes(model)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = PRODUCER, npcmeta.__version__
     return model
@@ -189,6 +191,18 @@ def _skip_multiplying_by_one(model: onnx.ModelProto) -> None:
         if node.op_type == "Mul" and len(factors) == 1 and node.output[0] not in outputs:
             renamed[node.output[0]] = factors[0]
     _prune(model)
+
+
+def _keep_empty_axes(model: onnx.ModelProto) -> None:
+    """Lets axes of size 0, no examples, go through every Reshape to a computed shape; otherwise 0 means "as it was"."""
+    stored = {node.output[0]: node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"}
+    joined = {node.output[0]: node.input for node in model.graph.node if node.op_type == "Concat"}
+    for node in model.graph.node:
+        parts = joined.get(node.input[1], ()) if node.op_type == "Reshape" else ()
+        known = [numpy_helper.to_array(stored[name]) for name in parts if name in stored]
+        if parts and all((sizes >= 0).all() for sizes in known):  # with -1 it would be ambiguous
+            del node.attribute[:]
+            node.attribute.append(onnx.helper.make_attribute("allowzero", 1))
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

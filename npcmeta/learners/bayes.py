@@ -172,10 +172,10 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
     ) -> tuple[Tensor, Params, Tensor]:
         """V [T, members, D, P], the evidence for it and its covariance, given what was expected and the features."""
         count = state["count"] + examples.weight.sum(-1, keepdim=True)
-        earlier = posterior.Evidence(state["precision"].flatten(0, 1), state["pull"].flatten(0, 1))
+        earlier = posterior.Evidence(joined(state["precision"]), joined(state["pull"]))
         of_each, tempering = for_members(examples), along_members(temper(meta, count.squeeze(-1)))
         v, evidence, covariance = posterior.fit(
-            head, expected.flatten(0, 1), features.flatten(0, 1), of_each, earlier, tempering, settings.inner_steps
+            head, joined(expected), joined(features), of_each, earlier, tempering, settings.inner_steps
         )
         pull, precision = (
             evidence.pull.reshape(state["pull"].shape),
@@ -192,7 +192,11 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
 
     def along_members(value: Tensor) -> Tensor:
         """[T, ...] to [T * members, ...], the same for every member."""
-        return value.unsqueeze(1).expand(-1, members, *value.shape[1:]).flatten(0, 1)
+        return joined(value.unsqueeze(1).expand(-1, members, *value.shape[1:]))
+
+    def joined(value: Tensor) -> Tensor:
+        """[T, members, ...] to [T * members, ...]; a graph cannot tell that size where there are no examples."""
+        return value.reshape(value.shape[0] * members, *value.shape[2:])
 
     def for_members(examples: Examples) -> Examples:
         """The same examples for every member, but for the observations, which nobody reads any more."""

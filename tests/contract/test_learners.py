@@ -62,6 +62,13 @@ def test_no_weight_leaves_the_state_bit_identical(case: Case) -> None:
     toys.assert_same_bits(case.learner.update(case.trained, state, empty), state)
 
 
+@pytest.mark.parametrize("shots", [0, 4])
+def test_no_task_at_all_is_no_fault(case: Case, shots: int) -> None:
+    nobody = toys.draw_task(case.kind, 0, shots).support
+    reached = case.learner.update(case.trained, case.begin(0), nobody)
+    assert {key: value.shape for key, value in reached.items()} == {k: v.shape for k, v in case.begin(0).items()}
+
+
 def test_a_task_without_examples_is_untouched_by_its_neighbours(case: Case) -> None:
     support = toys.draw_task(case.kind, 3, 6).support
     weight = support.weight.clone()

@@ -266,7 +266,7 @@ def test_a_game_adapts_with_the_graph_as_torch_does(tmp_path: Path, learner: str
     archetype = make_archetype(tmp_path, learner, ACTIONS[kind])
     file, _ = export(archetype, "adapt", tmp_path)
     session, built = load_session(file), build_learner(archetype)
-    for tasks, examples in ((1, 1), (2, 33)):
+    for tasks, examples in ((1, 1), (2, 33), (2, 0)):
         inputs = adapt.example_inputs(archetype, tasks, examples, Generator().manual_seed(9))
         fed = {value.name: inputs[value.name].numpy() for value in session.get_inputs()}
         names = [output.name for output in session.get_outputs()]
@@ -276,6 +276,23 @@ def test_a_game_adapts_with_the_graph_as_torch_does(tmp_path: Path, learner: str
         expected = built.update(archetype.meta, state, adapt.examples_from(archetype, inputs))
         for key in built.acting:
             np.testing.assert_allclose(found[f"adapted.{key}"], expected[key].detach(), atol=1e-4, rtol=1e-3)
+
+
+def test_an_inner_loop_that_rounds_too_much_with_many_examples_is_in_float64(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared, seen = adapt._compare, list[int]()
+
+    def rounding(session: Any, archetype: Any, function: Any, inputs: dict[str, torch.Tensor]) -> None:
+        seen.append(inputs["weight"].shape[1])
+        compared(session, archetype, function, inputs)
+        if seen.count(512) == 1 and seen[-1] == 512:
+            raise parity.ParityError("float32 rounds too much")
+
+    monkeypatch.setattr(adapt, "_compare", rounding)
+    file, _ = export(make_archetype(tmp_path, "cavia", ACTIONS["mixed"]), "adapt", tmp_path)
+    facts = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+    assert facts["npcmeta.arithmetic"] == "float64"
 
 
 def test_the_adapt_graph_holds_only_operators_of_engines(tmp_path: Path) -> None:
