@@ -20,6 +20,7 @@ MAX_HEADER_BYTES = 16 << 20
 MAX_OBSERVATIONS = 16384
 MAX_CHOICES = 4096
 MAX_COUNT = (1 << 63) - 1
+MAX_SPLIT = 1 << 53
 MIN_STD, MAX_NUMBER = 1e-12, 1e30
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 REVISION = re.compile(r"[0-9a-f]{0,64}")
@@ -77,6 +78,7 @@ def parse_archetype(described: dict[str, Any]) -> dict[str, Any]:
     std = _floats(described["normaliser"].get("std"), spec.observation_size, "normaliser std")
     if min(std) < MIN_STD:
         raise ValueError(f"normaliser std holds {min(std)}, expected values of at least {MIN_STD}")
+    _check_split(described["split"])
     return {
         "name": checked_name(described["name"]),
         "family": described["family"],
@@ -196,6 +198,13 @@ def digest(described: dict[str, Any], tensors: Params) -> str:
         total.update(f"|{key}|{value.dtype}|{list(value.shape)}|".encode())
         total.update(value.numpy().reshape(-1).view("uint8").data)
     return total.hexdigest()
+
+
+def _check_split(split: dict[str, Any]) -> None:
+    """Checks the number that chose the tasks, if it is there: what was never trained has none, and plays."""
+    seed = split.get("seed", 0)
+    if type(seed) is not int or abs(seed) > MAX_SPLIT:
+        raise ValueError(f"split seed is {reprlib.repr(seed)}, expected a whole number up to {MAX_SPLIT}")
 
 
 def _floats(values: Any, size: int, what: str) -> tuple[float, ...]:

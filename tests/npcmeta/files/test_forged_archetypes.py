@@ -78,6 +78,8 @@ HOSTILE = {
     "bfloat16 tensor": (tensor(lambda value: value.bfloat16()), "bfloat16"),
     "integer tensor": (tensor(lambda value: value.long()), "int64"),
     "tensor of another shape": (tensor(lambda value: torch.cat([value, value])), "expected torch.float32"),
+    "split of text": (field("seed", "first", "split"), "split seed is 'first', expected a whole number"),
+    "split beyond seeds": (field("seed", 1 << 60, "split"), "split seed is 1152921504606846976, expected a whole"),
     "another revision": (field("revision", "0" * 64), "changed after it was written"),
     "revision of a wrong type": (field("revision", None), "header field revision is of type NoneType"),
 }
