@@ -57,8 +57,8 @@ def build(settings: PlatipusSettings, spec: BehaviorSpec) -> Learner:
 
     Initial weights are mean + z @ directions, where z [T, directions] is standard normal without examples. The first
     update shifts the distribution of z by a gradient step on the support set, draws with the state's noise, and makes
-    M SGD steps on all weights; later updates go on with SGD steps. The meta-loss is the paper's bound (algorithm 1)
-    in nats per query decision.
+    M SGD steps on all weights; later updates go on with SGD steps, the shorter the more examples there were before.
+    The meta-loss is the paper's bound (algorithm 1) in nats per query decision.
 
     Deviations from the paper: the Gaussian lies along learned directions instead of each weight having a variance of
     its own, for independent noise on weights makes no plausible characters; the variance after the shift falls with
@@ -103,8 +103,10 @@ def build(settings: PlatipusSettings, spec: BehaviorSpec) -> Learner:
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:
         return place(meta, noise) | {"noise": noise, "count": noise.new_zeros(num_tasks, 1)}
 
-    def descend(weights: Params, examples: Examples) -> Iterator[Params]:
-        rate = inner_loop.step_size(settings.inner_rate, settings.prior_examples, examples.weight.sum(-1))
+    def descend(weights: Params, examples: Examples, earlier: Tensor) -> Iterator[Params]:
+        """SGD steps behind `earlier` examples [T], which weigh against these as the prior does."""
+        shots = examples.weight.sum(-1)
+        rate = settings.inner_rate * shots / (shots + earlier + settings.prior_examples).clamp_min(1e-12)
         return inner_loop.sgd_steps(
             head, weights, examples, activation=activation, rate=rate, steps=settings.inner_steps, clip=clip
         )
@@ -116,7 +118,7 @@ def build(settings: PlatipusSettings, spec: BehaviorSpec) -> Learner:
         first = ((state["count"] == 0) & (shots > 0)).squeeze(-1)
         start = {k: torch.where(inner_loop.along_tasks(first, v), v, state[k]) for k, v in drawn.items()}
         memory = {"noise": state["noise"], "count": state["count"] + shots}
-        for step, weights in enumerate(descend(start, examples)):
+        for step, weights in enumerate(descend(start, examples, state["count"].squeeze(-1))):
             if step > 0:  # the draw and the first SGD step count as one
                 yield weights | memory
 
@@ -138,7 +140,7 @@ def build(settings: PlatipusSettings, spec: BehaviorSpec) -> Learner:
         log_std = variational.bounded(meta["spread"], MIN_LOG_STD, 0.0).expand_as(query)
         posterior = Gaussian(meta["rate.support"] * support + meta["rate.query"] * query, log_std)
         drawn = place(meta, posterior.draw(noise))
-        adapted = inner_loop.last(descend(drawn, task.support))
+        adapted = inner_loop.last(descend(drawn, task.support, nothing.squeeze(-1)))
 
         def query_nll(weights: Params) -> Tensor:
             seen = task.query.observation

@@ -27,10 +27,11 @@ def test_what_comes_after_the_first_update_is_gradient_descent() -> None:
     settings, learner, meta = built()
     first, second = (toys.double(toys.draw_task("mixed", 3, 6, seed=seed).support) for seed in (1, 2))
     state = learner.update(meta, begun(learner, meta, 3), first)
-    weights = {key: state[key] for key in learner.acting}
+    weights, share = {key: state[key] for key in learner.acting}, 6 / (6 + 6)  # of all examples that there were
     expected = inner_loop.last(
         inner_loop.sgd_steps(
-            learner.head, weights, second, activation="tanh", rate=settings.inner_rate, steps=settings.inner_steps,
+            learner.head, weights, second, activation="tanh", rate=share * settings.inner_rate,
+            steps=settings.inner_steps,
             clip=settings.inner_clip,
         )
     )  # fmt: skip
