@@ -150,8 +150,9 @@ def evaluation_family(archetypes: list[Archetype], data: Path | None, include_tr
                 f"{_kind_in_words(first)}"
             )
     if data is None:
-        if tasks.find(first.family).needs_data:
-            raise ValueError("this archetype was trained on recordings: name unseen ones with --data PATH")
+        if tasks.find(first.family).needs_data or "seed" not in first.split:
+            why = "was trained on recordings" if first.split else "does not say which split it was trained on"
+            raise ValueError(f"this archetype {why}: name unseen ones with --data PATH")
         return tasks.load_splits(first.family, None, first.split["seed"]).test
     from npcmeta.tasks import recorded
 
@@ -159,8 +160,8 @@ def evaluation_family(archetypes: list[Archetype], data: Path | None, include_tr
     return recorded.evaluation_family(data, first.spec, trained=trained)
 
 
-def _kind(archetype: Archetype) -> tuple[str, int, BehaviorSpec]:
-    return archetype.family, archetype.split["seed"], archetype.spec
+def _kind(archetype: Archetype) -> tuple[str, int | None, BehaviorSpec]:
+    return archetype.family, archetype.split.get("seed"), archetype.spec
 
 
 def _kind_in_words(archetype: Archetype) -> str:

@@ -183,3 +183,12 @@ def test_recordings_of_others_are_evaluated_and_the_short_ones_said(
 def test_an_archetype_of_recordings_needs_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = recorded_folder(tmp_path, record(tmp_path / "seen", 6))
     assert "name unseen ones with --data PATH" in error_of([folder], capsys)
+
+
+def test_an_archetype_that_does_not_say_its_split_needs_recordings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, learner in (("archetype", "maml"), ("baseline", "finetune")):
+        save_archetype(untrained(learner, name=name)._replace(split={}), tmp_path / f"{name}.safetensors")
+    said = error_of([tmp_path], capsys)
+    assert "does not say which split it was trained on: name unseen ones with --data PATH" in said
