@@ -1,14 +1,15 @@
 """Writing an adapted NPC's asset beside tracing the same policy with torch.onnx.export.
 
 OMP_NUM_THREADS=1 python benchmarks/export_speed.py [--learners maml,bayes,cnp] [--repeats 15] [--crowd 20]
+    [--json FILE]
 
 Processor time of this thread, in turns, medians. "fill" is what a server does for an NPC: the state goes into the
 template, and the file stays in memory, as that of torch.onnx.export does. "fill and write" also writes it to disk, at
-once or not at all, under a name of its own; it gives the ratio. "and replace" writes over an older file of that NPC,
-which some file systems (ext4) begin to flush at once. "verify" comes on top in `npcmeta export --npc`: onnxruntime
-against torch with this NPC's state, on 1 and 257 rows. The files lie in a folder in the current one. The policy has
-mixed actions (two continuous, a branch of five) and hidden layers of 128 and 128. torch has two exporters; the quicker
-one (TorchScript's) is the measure.
+once or not at all, under a name of its own, in a folder in the current one. Tracing is held against both. "and replace"
+writes over an older file of that NPC, which some file systems (ext4) begin to flush at once. "verify" comes on top in
+`npcmeta export --npc`: onnxruntime against torch with this NPC's state, on 1 and 257 rows. The policy has mixed actions
+(two continuous, a branch of five) and hidden layers of 128 and 128. torch has two exporters; the quicker one
+(TorchScript's) is the measure.
 """
 
 from __future__ import annotations

@@ -116,8 +116,11 @@ def output_gradient(head: Head, output: Tensor, examples: Examples) -> Tensor:
     return head.nll_gradient(output, examples.action, examples.action_mask) * share.unsqueeze(-1)
 
 
-def step_size(rate: float, prior_examples: float, shots: Tensor) -> Tensor:
-    """Step size for each task [T] from its number of examples [T]: `rate`, less where the prior outweighs them."""
+def step_size(rate: float, prior_examples: float | Tensor, shots: Tensor) -> Tensor:
+    """Step size for each task [T] from its number of examples [T]: `rate`, less where the prior outweighs them.
+
+    `prior_examples` is one number, or one for each task [T].
+    """
     return rate * shots / (shots + prior_examples).clamp_min(1e-12)
 
 

@@ -105,8 +105,7 @@ def build(settings: PlatipusSettings, spec: BehaviorSpec) -> Learner:
 
     def descend(weights: Params, examples: Examples, earlier: Tensor) -> Iterator[Params]:
         """SGD steps behind `earlier` examples [T], which weigh against these as the prior does."""
-        shots = examples.weight.sum(-1)
-        rate = settings.inner_rate * shots / (shots + earlier + settings.prior_examples).clamp_min(1e-12)
+        rate = inner_loop.step_size(settings.inner_rate, settings.prior_examples + earlier, examples.weight.sum(-1))
         return inner_loop.sgd_steps(
             head, weights, examples, activation=activation, rate=rate, steps=settings.inner_steps, clip=clip
         )
