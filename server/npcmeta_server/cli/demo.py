@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json as jsonlib
 import shlex
+import shutil
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -237,5 +239,7 @@ def finish(
         console.print(f"  asset   {path}", highlight=False)
     console.print(f"  report  [bold]{report}[/]", highlight=False)
     console.print(f"  done in {seconds:.0f} seconds", highlight=False)
-    serve = shlex.join(["npcmeta", "serve", "--archetypes", str(report.parent / "archetypes")])
+    # scripts/demo is run by people whose shell does not know npcmeta yet.
+    command = "npcmeta" if shutil.which("npcmeta") else str(Path(sys.executable).with_name("npcmeta"))
+    serve = shlex.join([command, "serve", "--archetypes", str(report.parent / "archetypes")])
     console.print(f"Next: [bold]{escape(serve)}[/], and the sessions in docs/wire.md", highlight=False, soft_wrap=True)

@@ -125,7 +125,6 @@ REFUSED = {
     "there is no archetypes/knight": ("create", "knight"),
     "expected an NPC's file": ("import", __file__),
     "No such file": ("import", "nowhere.npc"),
-    "nowhere.npz": ("adapt", "cli-pupil", "--demo", "nowhere.npz"),
     "expected --demo FILE...": ("adapt", "cli-pupil", "--demo"),
     "--seed is -1": ("create", "guard", "--seed", "-1"),
 }
@@ -139,6 +138,14 @@ def test_a_refusal_is_said_in_the_servers_words(
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert message in said
+
+
+def test_a_recording_that_is_not_there_is_named(
+    client: Client, server: Address, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.create("guard", "cli-unshown")
+    assert main(["npc", "adapt", "cli-unshown", "--demo", "nowhere.npz", "--server", server.http]) == 1
+    assert "nowhere.npz" in capsys.readouterr().err
 
 
 def test_nobody_there_is_said_plainly(capsys: pytest.CaptureFixture[str]) -> None:
