@@ -117,7 +117,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         cleanup.callback(vetter.close)
         uploads = Uploads(roster, store, storage, pool, vetter)
         roster.reserve.fetch, roster.reserve.adopt = uploads.load, uploads.adopt
-        upgrader = Upgrader(roster, store, storage, pool, uploads)
+        upgrader = Upgrader(roster, store, storage, pool, uploads.load)
         cleanup.push_async_callback(upgrader.close)
         filing = OwnerThread("files")
         cleanup.callback(filing.close)

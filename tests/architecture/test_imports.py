@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,27 @@ def test_the_server_itself_does_not_know_the_command_line() -> None:
         if not inside.startswith(("cli/", "demo/", "report/")):
             found += [f"{inside}: {name}" for name in imports(path) if name.split(".")[:2] in above]
     assert found == []
+
+
+def arrows() -> dict[str, set[str]]:
+    """Which parts of the server, packages and modules beside them, each part knows."""
+    top, found = PACKAGES["npcmeta_server"] / "npcmeta_server", dict[str, set[str]]()
+    for path in sorted(top.rglob("*.py")):
+        part = path.relative_to(top).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("npcmeta_server"):
+                _, *below = node.module.split(".")
+                known = below[:1] or [alias.name for alias in node.names]
+                found.setdefault(part, set()).update(name for name in known if name != part)
+    return found
+
+
+def test_no_two_parts_of_the_server_know_each_other() -> None:
+    TopologicalSorter(arrows()).prepare()  # raises CycleError, which names them
+
+
+def test_services_know_no_port_and_ports_no_service() -> None:
+    found = arrows()
+    assert "access" in found["services"]
+    assert "access" in found["ports"]
+    assert ("ports" in found["services"], "services" in found["ports"]) == (False, False)

@@ -14,9 +14,10 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from npcmeta_server.access.caller import peer
 from npcmeta_server.access.gate import Gate
 from npcmeta_server.ports.grpc_gate import GrpcGate, abort_with
-from npcmeta_server.ports.surface import Method, Services, as_service_error, methods, peer
+from npcmeta_server.ports.surface import Method, Services, as_service_error, methods
 
 KEEPALIVE_MILLISECONDS = 20_000
 """A client that does not answer for twice as long is gone, and what it held is free again."""

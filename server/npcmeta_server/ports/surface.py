@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
@@ -28,22 +27,6 @@ INFERENCE: FileDescriptor = inference_pb2.DESCRIPTOR
 """The Open Inference Protocol, which answers on the gRPC port."""
 MLAGENTS: FileDescriptor = communicator_pb2.DESCRIPTOR
 """The trainer's side of ML-Agents, which has a port of its own."""
-
-peer: ContextVar[str] = ContextVar("peer")
-"""Who calls, as gRPC names them: the same for all calls of one connection; over HTTP, for all of one machine."""
-
-
-def caller() -> str:
-    """Who the running task works for: a token, or where there are none, a connection, or a machine over HTTP."""
-    call = current.get()
-    return f"token:{call.token}" if call is not None and call.token else peer.get("")
-
-
-def received() -> int:
-    """Bytes of the message that the running task answers, as it came; asking it would cost as much as writing it."""
-    call = current.get()
-    return call.received if call is not None else 0
-
 
 Services = Mapping[str, Any]
 """From the name of a service, for example "ActService", to the object that answers it."""

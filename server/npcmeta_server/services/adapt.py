@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from npcmeta_server import beside, clips, messages, names
+from npcmeta_server.access.caller import caller, received
 from npcmeta_server.adapting.jobs import Adapted
 from npcmeta_server.adapting.lesson import Lesson
 from npcmeta_server.adapting.memory import LessonMemory, Share
@@ -20,7 +21,6 @@ from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import adapt_pb2
 from npcmeta_server.limits import MAX_BUDGET_SECONDS
 from npcmeta_server.owner_thread import OwnerThread
-from npcmeta_server.ports.surface import caller, received
 from npcmeta_server.roster import Roster
 from npcmeta_server.services import adapt_requests
 from npcmeta_server.services.adapt_requests import NOTHING, Said

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from npcmeta_export.state import state_file
 from npcmeta_server import names, portable
+from npcmeta_server.access.caller import caller
 from npcmeta_server.adapting.jobs import ExportJob
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import assets_pb2
 from npcmeta_server.owner_thread import OwnerThread
-from npcmeta_server.ports.surface import caller
 from npcmeta_server.roster import Roster
 from npcmeta_server.seating import read_state
 from npcmeta_server.store import Store

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from npcmeta.archetype import Npc, npc_to_bytes
 from npcmeta_server import clips, names, portable
+from npcmeta_server.access.caller import caller
 from npcmeta_server.adapting.jobs import AdaptJob
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.errors import ServiceError
@@ -15,7 +16,6 @@ from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
 from npcmeta_server.limits import MAX_DISPLAY_NAME, MAX_SEED
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.portable import Portable
-from npcmeta_server.ports.surface import caller
 from npcmeta_server.roster import Roster
 from npcmeta_server.seating import read_state
 from npcmeta_server.store import NpcRow, RequestKey, Store, new_etag

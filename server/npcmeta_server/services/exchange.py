@@ -10,13 +10,13 @@ import logging
 import re
 from collections.abc import Mapping
 
+from npcmeta_server.access.caller import peer
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.mlagents import communicator_pb2
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
 from npcmeta_server.limits import MAX_GAMES
 from npcmeta_server.mlagents import agents, behaviors
 from npcmeta_server.mlagents.cast import Cast
-from npcmeta_server.ports.surface import peer
 from npcmeta_server.roster import Roster
 from npcmeta_server.services.npcs import Npcs
 

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from npcmeta.archetype import acting_part, begin_npc, build_learner, npc_to_bytes
 from npcmeta_server import beside, clips, messages, names, portable
+from npcmeta_server.access.caller import received
 from npcmeta_server.adapting.memory import LessonMemory, Share
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.catalog import Hosted
@@ -19,7 +20,6 @@ from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2
 from npcmeta_server.limits import MAX_REQUEST_ID
 from npcmeta_server.owner_thread import OwnerThread
-from npcmeta_server.ports.surface import received
 from npcmeta_server.roster import Roster
 from npcmeta_server.services import copying, paging
 from npcmeta_server.store import NpcFilter, NpcRow, RequestKey, Store

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
 from npcmeta_server import metrics
 from npcmeta_server.adapting.pool import AdaptationPool
+from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.roster import Roster
-from npcmeta_server.services.uploads import Uploads
 from npcmeta_server.store import Store, upgrades
 from npcmeta_server.store.upgrades import CANCELLED, DONE, UpgradeRow
 from npcmeta_server.upgrading.mover import Mover
@@ -29,15 +30,16 @@ TROUBLE_SECONDS = 5.0
 STOPPING_SECONDS = 3.0
 """How long NPCs that are being moved have when the server stops."""
 
+Load = Callable[[str, str], Awaitable[Hosted]]
+"""Takes an archetype and a revision of it that is kept; lets that act if it does not yet."""
+
 
 class Upgrader:
     """Carries upgrades out. Belongs to the event loop."""
 
-    def __init__(
-        self, roster: Roster, store: Store, storage: OwnerThread, pool: AdaptationPool, uploads: Uploads
-    ) -> None:
+    def __init__(self, roster: Roster, store: Store, storage: OwnerThread, pool: AdaptationPool, load: Load) -> None:
         """Begins with nothing to do."""
-        self._store, self._storage, self._pool, self._uploads = store, storage, pool, uploads
+        self._store, self._storage, self._pool, self._load = store, storage, pool, load
         self._mover = Mover(roster, store, storage, pool)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -85,7 +87,7 @@ class Upgrader:
             row = await self._storage.run(self._store.do, upgrades.find, row.archetype, row.id)
 
     async def _go_on(self, row: UpgradeRow) -> None:
-        target = await self._uploads.load(row.archetype, row.revision)
+        target = await self._load(row.archetype, row.revision)
         current: UpgradeRow | None = row
         while current is not None and not self._stopping:
             npcs = await self._storage.run(self._store.do, upgrades.members, current, AT_A_TIME)
