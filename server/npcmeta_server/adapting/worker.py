@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Protocol
@@ -26,7 +25,7 @@ from npcmeta.evaluate import support_nll
 from npcmeta.types import Action, Examples, Learner, Params
 from npcmeta_export.ort import ORT
 from npcmeta_export.template import Template, fill, make_template
-from npcmeta_server import logs
+from npcmeta_server import logs, signals
 from npcmeta_server.adapting.jobs import (
     Adapted,
     AdaptJob,
@@ -65,8 +64,7 @@ def work(connection: Connection, files: Mapping[str, bytes]) -> None:
         connection: Orders come in, lists of `(number, answer)` go out.
         files: The files of archetype revisions, by revision.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the server, which ends this process when it is drained
-        signal.signal(number, signal.SIG_IGN)
+    signals.leave_to_the_server()
     if hasattr(os, "nice"):
         os.nice(5)  # frames come first
     torch.set_num_threads(1)

@@ -177,7 +177,7 @@ def measure(
     personalities = cast.family.personalities[: len(cast.names)]
     shown = least_alike(personalities)
     with bar(console) as progress:
-        task = progress.add_task(f"  playing {ARENAS} arenas with every character", total=1.0)
+        task = progress.add_task(f"  training ceilings, playing {ARENAS} arenas each", total=1.0)
         return closed_loop.measure(
             personalities,
             contestants,

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import signal
+import logging
 import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from npcmeta_server import logs
+from npcmeta_server import logs, signals
 from npcmeta_server.access.tls import TlsFiles
 from npcmeta_server.catalog import Catalog
 from npcmeta_server.limits import MAX_CALLS, MAX_LESSON_BYTES, MAX_NPCS
 from npcmeta_server.serving import MlAgents, Running, Settings, running
 from npcmeta_server.store import shown
+
+log = logging.getLogger(__name__)
 
 SWITCH_SECONDS = 5e-4
 """How long another thread may keep the interpreter from the event loop; Python's own 5 ms are a third of a frame."""
@@ -128,24 +130,20 @@ def _favour_frames() -> None:
 
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    task = asyncio.current_task()
 
     def signalled() -> None:
         if stop.is_set() and task is not None:
             task.cancel()  # a second signal: no more waiting
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, signalled)
-        except NotImplementedError:  # Windows: its event loop takes no signals
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(signalled))
+    signals.listen(signalled)
     with contextlib.suppress(asyncio.CancelledError):
         async with running(settings) as server:
             _favour_frames()
             _welcome(server, settings)
             await stop.wait()
-            Console().print("stopping: frames under way are finished, open streams asked to reconnect")
+            log.info("stopping: frames under way are finished, open streams asked to reconnect")
 
 
 def _welcome(server: Running, settings: Settings) -> None:

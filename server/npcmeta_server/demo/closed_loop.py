@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,11 @@ from npcmeta.types import Params
 
 TICKS = 240
 """Length of every game: 24 seconds in each of 64 arenas."""
+CEILING_SHARE = 0.75
+"""How much of the time the imitation ceilings take: they are trained before they are played."""
+LOOK_SECONDS = 0.2
+_trained: MutableSequence[float] = []
+"""In a worker process: how far each ceiling is."""
 
 
 class Contestant(NamedTuple):
@@ -55,17 +60,17 @@ def measure(
     """
     halves = [half for half in np.array_split(np.arange(len(personality)), 2) if len(half)]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(2, os.cpu_count() or 1), mp_context=context, initializer=_one_thread) as pool:
+    trained: MutableSequence[float] = context.Array("d", len(halves), lock=False)
+    workers = min(2, os.cpu_count() or 1)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(trained,)) as pool:
         # The longest first, so that both workers end at about the same time.
-        ceilings = [pool.submit(_play_ceiling, baseline, personality[half]) for half in halves]
+        ceilings = [pool.submit(_play_ceiling, baseline, personality[half], i) for i, half in enumerate(halves)]
         expert = pool.submit(_play_expert, personality, tuple(watch))
         plays = {
             name: pool.submit(_play, entry.archetype, {k: v.numpy() for k, v in entry.state.items()}, tuple(watch))
             for name, entry in contestants.items()
         }
-        jobs: list[Future[Any]] = [*ceilings, expert, *plays.values()]
-        for done, _ in enumerate(as_completed(jobs), 1):
-            progress(done / len(jobs))
+        _watch(ceilings, [expert, *plays.values()], trained, progress)
         reference, watched = expert.result()
         played = {name: job.result() for name, job in plays.items()}
         together = np.concatenate([job.result().quantities for job in ceilings])
@@ -81,8 +86,26 @@ def measure(
     )
 
 
-def _one_thread() -> None:
+def _watch(
+    ceilings: Sequence[Future[Played]],
+    others: Sequence[Future[Any]],
+    trained: Sequence[float],
+    progress: Callable[[float], None],
+) -> None:
+    """Tells how far it is until everything has ended."""
+    waiting: set[Future[Any]] = {*ceilings, *others}
+    while waiting:
+        waiting = wait(waiting, LOOK_SECONDS, FIRST_COMPLETED).not_done
+        own = sum(1.0 if job.done() else part for job, part in zip(ceilings, trained, strict=True)) / len(ceilings)
+        rest = sum(job.done() for job in others) / len(others)
+        progress(CEILING_SHARE * own + (1 - CEILING_SHARE) * rest)
+
+
+def _begin(trained: MutableSequence[float]) -> None:
+    """Sets up a worker process; it tells in `trained` how far each ceiling is, 0 to 1."""
+    global _trained
     torch.set_num_threads(1)
+    _trained = trained
 
 
 def _play(archetype: Path, state: dict[str, np.ndarray], watch: tuple[int, ...]) -> Played:
@@ -98,8 +121,11 @@ def _play_expert(personality: np.ndarray, watch: tuple[int, ...]) -> tuple[Refer
     return reference, watched.trajectories
 
 
-def _play_ceiling(baseline: Path, personality: np.ndarray) -> Played:
+def _play_ceiling(baseline: Path, personality: np.ndarray, number: int) -> Played:
+    def watch(part: float) -> None:
+        _trained[number] = part
+
     loaded = load_archetype(baseline)
-    state = imitation.ceiling_state(loaded, personality)
+    state = imitation.ceiling_state(loaded, personality, watch=watch)
     policy = imitation.as_policy(build_learner(loaded), loaded.meta, state)
     return play.play(policy, len(personality), ticks=TICKS)

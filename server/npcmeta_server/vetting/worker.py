@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from safetensors.torch import save
 
 from npcmeta.archetype import ArchetypeFileError
-from npcmeta_server import catalog
+from npcmeta_server import catalog, signals
 from npcmeta_server.catalog import Hosted
 
 MEMORY_BYTES = 2 << 30
@@ -26,8 +25,7 @@ Vetted = tuple[str, bytes, bytes]
 
 def work(connection: Connection) -> None:
     """Body of the process: takes a file, answers with JSON, the policy graph and the first state, and ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the server, which ends this process when it is drained
-        signal.signal(number, signal.SIG_IGN)
+    signals.leave_to_the_server()
     torch.set_num_threads(1)
     data = connection.recv_bytes()
     _limit(len(data))

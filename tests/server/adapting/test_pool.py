@@ -213,6 +213,7 @@ async def test_a_signal_to_stop_that_the_whole_group_gets_is_left_to_the_server(
     for pid in pids:
         os.kill(pid, signal.SIGTERM)
         os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGHUP)
     assert (await pool.adapt(job())).examples == 20
     assert pool.pids == pids
     pool.close()
