@@ -81,12 +81,25 @@ def save_archetype(archetype: Archetype, path: Path) -> Archetype:
     Raises:
         ValueError: If `load_archetype` would refuse its name, spec, settings or normaliser.
     """
-    # Through JSON and back, as a reader will see it: keys of `split` that are numbers become text and sort as text.
-    described = json.loads(json.dumps(header.describe_archetype(archetype._asdict())))
+    described = _described(archetype)
     header.parse_archetype(described | {"revision": ""})
     revision = header.digest(described, archetype.meta)
     _write(path, _to_bytes(archetype.meta, described | {"revision": revision}))
     return archetype._replace(revision=revision)
+
+
+def revision_of(archetype: Archetype) -> str:
+    """The revision that `save_archetype` gives it."""
+    return header.digest(_described(archetype), archetype.meta)
+
+
+def _described(archetype: Archetype) -> dict[str, Any]:
+    """Its header without the revision, through JSON and back, as a reader will see it.
+
+    Keys of `split` that are numbers become text there, and sort as text.
+    """
+    described: dict[str, Any] = json.loads(json.dumps(header.describe_archetype(archetype._asdict())))
+    return described
 
 
 def load_archetype(path: Path) -> Archetype:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -11,12 +11,13 @@ import torch
 import tyro
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from npcmeta import evaluate as scoring
 from npcmeta import tasks
 from npcmeta.archetype import Archetype, build_learner, draw_state_noise, load_archetype
 from npcmeta.types import BehaviorSpec, NamedTasks, TaskFamily
+from npcmeta_server.cli import score_tables
+from npcmeta_server.cli.score_tables import counted
 
 
 class Contender(NamedTuple):
@@ -62,8 +63,7 @@ def evaluate(
     rows = list(measure(contenders, family, wanted, seed, console))
     if not rows:
         raise ValueError(f'no character has enough examples for --shots "{shots}"; ask for fewer')
-    for measured in tables(rows):
-        console.print(measured)
+    score_tables.show(rows, console)
     if json is not None:
         json.write_text(jsonlib.dumps({"rows": rows, "seed": seed}, indent=1))
         console.print(f"rows:   {json}")
@@ -198,11 +198,6 @@ def measure(
             yield measure_one(contender, evaluated[k], k, seed)
 
 
-def counted(characters: int) -> str:
-    """So many characters, in words."""
-    return f"{characters} character{'s' * (characters != 1)}"
-
-
 def measure_one(contender: Contender, named: NamedTasks, shots: int, seed: int) -> dict[str, Any]:
     """Adapts a contender to every task and judges it."""
     learner = build_learner(contender.archetype)
@@ -212,42 +207,3 @@ def measure_one(contender: Contender, named: NamedTasks, shots: int, seed: int) 
     )
     unit = tasks.find(contender.archetype.family).unit
     return scoring.row(contender.label, contender.learner, shots, named, scores, unit)
-
-
-def tables(rows: list[dict[str, Any]]) -> list[Table]:
-    """A table for the NLL, and one each for accuracy and squared error where there are such."""
-    shown = [table(rows, "nll", "NLL, nats per decision", "{:.3f}", min)]
-    if any(row["accuracy"] is not None for row in rows):
-        shown.append(table(rows, "accuracy", "accuracy, share of decisions", "{:.3f}", max))
-    if any(row["mse"] is not None for row in rows):
-        shown.append(table(rows, "mse", "mean squared error", "{:.4f}", min))
-    sure = [row for row in rows if row["known"] is not None]
-    if any(row["shots"] for row in sure):
-        shown.append(table(sure, "known", "how well known, by the learner's own account", "{:.2f}", max))
-    return shown
-
-
-def table(
-    rows: list[dict[str, Any]], measure: str, title: str, form: str, choose: Callable[[Iterable[float]], float]
-) -> Table:
-    """One measure of every contender at every number of shots; the best ones are bold."""
-    shots = sorted({row["shots"] for row in rows})
-    tasks_at = {row["shots"]: row["tasks"] for row in rows}
-    best = {k: choose(row[measure] for row in rows if row["shots"] == k) for k in shots}
-    everybody = max(tasks_at.values())
-    shown = Table(title=f"{title} ({counted(everybody)})")
-    shown.add_column("archetype", overflow="fold")
-    shown.add_column("learner")
-    for k in shots:
-        shown.add_column(f"{k}" if tasks_at[k] == everybody else f"{k}\n({tasks_at[k]})", justify="right")
-    for label, learner in dict.fromkeys((row["archetype"], row["learner"]) for row in rows):
-        values = {r["shots"]: r[measure] for r in rows if (r["archetype"], r["learner"]) == (label, learner)}
-        cells = (_cell(values.get(k), best[k], form) for k in shots)
-        shown.add_row(label, learner, *cells)
-    return shown
-
-
-def _cell(value: float | None, best: float, form: str) -> str:
-    if value is None:
-        return "-"
-    return f"[bold]{form.format(value)}[/]" if value == best else form.format(value)

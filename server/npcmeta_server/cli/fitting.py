@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Generator
 
 from npcmeta import tasks, training
-from npcmeta.archetype import Archetype, save_archetype
+from npcmeta.archetype import Archetype, ArchetypeFileError, load_archetype, revision_of, save_archetype
 from npcmeta.outer_loop import Outcome, OuterSettings
 
 SECONDS_BETWEEN_REPORTS = 0.2
@@ -57,6 +57,8 @@ class Report(NamedTuple):
 def fit(jobs: list[Job], console: Console) -> list[str]:
     """Runs the jobs at the same time; returns notes on their data, each once.
 
+    The checkpoint of one that is finished stays until all of them are: an interrupt before that costs nothing.
+
     Raises:
         ValueError: If a training failed; the message is its own.
     """
@@ -66,9 +68,12 @@ def fit(jobs: list[Job], console: Console) -> list[str]:
     for process in processes:
         process.start()
     try:
-        return _watch(jobs, list(processes), reports, console)
+        notes = _watch(jobs, list(processes), reports, console)
     finally:
         _stop(list(processes))
+    for job in jobs:
+        job.checkpoint.unlink(missing_ok=True)
+    return notes
 
 
 def _stop(processes: list[BaseProcess]) -> None:
@@ -204,9 +209,20 @@ def _train(index: int, job: Job, reports: Queue[Report]) -> tuple[str, ...]:
             reports.put(Report(index, outcome=outcome))
             last = time.monotonic()
 
-    save_archetype(training.train(draft, splits, job.outer, job.seed, job.checkpoint, watch), job.path)
-    job.checkpoint.unlink()
+    trained = training.train(draft, splits, job.outer, job.seed, job.checkpoint, watch)
+    if not _holds(job.path, trained):
+        save_archetype(trained, job.path)
     return tuple(splits.summary.get("notes", ()))
+
+
+def _holds(path: Path, trained: Archetype) -> bool:
+    """Whether the file is of this training, saved before an interrupt: NPCs may have been made of its revision."""
+    try:
+        found = load_archetype(path)
+    except (ArchetypeFileError, OSError):
+        return False
+    then = {"trained_at": found.provenance.get("trained_at")}
+    return found.revision == revision_of(trained._replace(provenance=trained.provenance | then))
 
 
 def _end_with_the_parent() -> None:

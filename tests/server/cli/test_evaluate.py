@@ -1,16 +1,19 @@
 """`npcmeta evaluate`: the table, the rows that scripts rely on, and what is refused."""
 
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from npcmeta import evaluate as scoring
 from npcmeta.archetype import build_learner, save_archetype
 from npcmeta.tasks import recorded, sinusoid
-from npcmeta_server.cli import main
+from npcmeta_server.cli import main, score_tables
 from tests.server.cli.builders import record, save_folder, untrained
 
 
@@ -78,6 +81,20 @@ def test_the_table_fits_a_narrow_terminal(tmp_path: Path, capsys: pytest.Capture
     assert "accuracy" not in said
     assert "…" not in said
     assert (tmp_path / "curves.png").exists()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_table_of_many_shots_cuts_no_number(terminal: bool) -> None:
+    shots = (0, 5, 10, 20, 50, 100, 200, 500)
+    rows = [
+        {"archetype": "guards-of-the-north", "learner": "bayes", "shots": k, "tasks": 20, "nll": 11.125}
+        | {"accuracy": None, "mse": None, "known": None}
+        for k in shots
+    ]
+    screen = io.StringIO()
+    score_tables.show(rows, Console(file=screen, force_terminal=terminal, width=80))
+    assert screen.getvalue().count("11.125") == len(shots)
+    assert all(len(line) <= 80 for line in re.sub(r"\x1b\[\d*m", "", screen.getvalue()).splitlines() if terminal)
 
 
 def test_archetypes_stand_side_by_side_and_their_common_baseline_once(tmp_path: Path) -> None:

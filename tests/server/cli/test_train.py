@@ -121,6 +121,31 @@ def test_a_training_that_is_interrupted_saves_its_step_and_says_where_it_goes_on
     toys.assert_same_bits(*(load_archetype(folder / "archetype.safetensors").meta for folder in (out, trained)))
 
 
+def test_what_was_finished_before_an_interrupt_is_kept_as_it_is(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    slow_baseline = "time.sleep(0.2 * current_process().name.endswith('-2'))"
+    script = SLOW_AND_CAREFUL.replace(
+        "import sys, time", "import sys, time\nfrom multiprocessing import current_process"
+    )
+    (tmp_path / "slow.py").write_text(script.replace("time.sleep(0.05)", slow_baseline))
+    out = tmp_path / "wave"
+    command = ["train", "--family", "sinusoid", "--meta-steps", "30", *SMALL, "--out", str(out)]
+    started = subprocess.Popen([sys.executable, str(tmp_path / "slow.py"), *command], env=environment())
+    wait_until(lambda: (out / "archetype.safetensors").exists() or started.poll() is not None)
+    started.send_signal(signal.SIGINT)
+    assert started.wait(timeout=60) == 130
+    assert not (out / "baseline.safetensors").exists()
+    before = (out / "archetype.safetensors").read_bytes()
+    capfd.readouterr()
+    assert main(command) == 0
+    assert (out / "archetype.safetensors").read_bytes() == before
+    said = capfd.readouterr().out
+    assert "baseline: goes on at" in said
+    assert not re.search(r"archetype: [1-9]0 %", said)
+    assert sorted(path.name for path in out.iterdir()) == ["archetype.safetensors", "baseline.safetensors"]
+
+
 def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
