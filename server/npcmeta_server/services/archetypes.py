@@ -75,14 +75,15 @@ class Archetypes:
     async def retire_archetype(self, request: archetypes_pb2.RetireArchetypeRequest) -> Empty:
         """Lets a revision, or a whole archetype, act no more."""
         name, key = names.archetype_id(request.name), request_key("RetireArchetype", request)
-        if await self._storage.run(self._store.do, requests.repeated, key) is None:
-            await self._roster.reserve.follow(name)
-            await asyncio.shield(self._retire(name, request.revision, key))
+        await self._roster.reserve.follow(name)
+        await asyncio.shield(self._retire(name, request.revision, key))
         return Empty()
 
     async def _retire(self, name: str, revision: str, key: RequestKey) -> None:
         repertoire = self._roster.repertoire
         async with self._uploads.changing:
+            if await self._storage.run(self._store.do, requests.repeated, key) is not None:
+                return
             current = repertoire.current(name).archetype.revision
             if revision and repertoire.revision(name, revision) is None:
                 raise ServiceError(

@@ -16,8 +16,8 @@ from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.roster import Roster
 from npcmeta_server.services import paging
 from npcmeta_server.services.npcs import request_key
-from npcmeta_server.services.uploads import Uploads
-from npcmeta_server.store import RequestKey, Store, requests, upgrades
+from npcmeta_server.services.uploads import Uploads, no_revision
+from npcmeta_server.store import RequestKey, Store, upgrades
 from npcmeta_server.store.upgrades import CANCELLED, DONE, FAILED, RUNNING, UpgradeRow
 from npcmeta_server.upgrading.upgrader import Upgrader
 
@@ -46,8 +46,8 @@ class Upgrades:
         name, key = names.archetype_id(request.archetype), request_key("UpgradeNpcs", request)
         wanted = _wanted(name, request)
         await self._roster.offered(name)
-        if (before := await self._storage.run(self._store.do, requests.repeated, key)) is not None:
-            return _message(await self._storage.run(self._store.do, upgrades.find, name, before["upgrade"]))
+        if (before := await self._storage.run(self._store.do, upgrades.begun, name, key)) is not None:
+            return _message(before)
         await self._uploads.load(name, request.revision)
         return _message(await asyncio.shield(self._begin(wanted, key)))
 
@@ -94,7 +94,11 @@ class Upgrades:
 
     async def _begin(self, wanted: UpgradeRow, key: RequestKey) -> UpgradeRow:
         async with self._uploads.changing:
+            if self._roster.repertoire.revision(wanted.archetype, wanted.revision) is None:  # retired meanwhile
+                raise no_revision(wanted.archetype, wanted.revision)
             row = await self._storage.run(self._store.do, upgrades.begin, wanted, key)
+            if row.id != wanted.id:
+                return row  # of the first try, which came at the same time
             if not row.npcs:
                 self._roster.repertoire.make_current(row.archetype, row.revision)
         self._upgrader.go(row)

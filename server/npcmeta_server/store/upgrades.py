@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.store import archetypes, schema
-from npcmeta_server.store.requests import remember
+from npcmeta_server.store.requests import remember, repeated
 from npcmeta_server.store.rows import RequestKey
 
 RUNNING, DONE, CANCELLED = "running", "done", "cancelled"
@@ -90,8 +90,16 @@ class Outcome(NamedTuple):
     nll_after: float = 0.0
 
 
+def begun(connection: Connection, archetype: str, request: RequestKey) -> UpgradeRow | None:
+    """The upgrade that the first try of this request began."""
+    before = repeated(connection, request)
+    return None if before is None else find(connection, archetype, before["upgrade"])
+
+
 def begin(connection: Connection, wanted: UpgradeRow, request: RequestKey) -> UpgradeRow:
-    """Writes a new upgrade; one of all NPCs also makes the revision the current one."""
+    """Writes a new upgrade, unless the first try of this request did; one of all NPCs makes the revision current."""
+    if (before := begun(connection, wanted.archetype, request)) is not None:
+        return before
     at = (upgrades.c.archetype == wanted.archetype) & (upgrades.c.state == RUNNING)
     if (other := connection.execute(select(upgrades.c.id).where(at)).scalar()) is not None:
         raise ServiceError(
@@ -132,6 +140,12 @@ def running(connection: Connection) -> list[UpgradeRow]:
     return [UpgradeRow(**row) for row in connection.execute(query).mappings()]
 
 
+def still_running(connection: Connection, row: UpgradeRow) -> UpgradeRow | None:
+    """An upgrade as it is by now; None if it has ended."""
+    now = find(connection, row.archetype, row.id)
+    return now if now.state == RUNNING else None
+
+
 def members(connection: Connection, row: UpgradeRow, limit: int) -> list[str]:
     """The next NPCs to look at."""
     if row.npcs:
@@ -151,8 +165,7 @@ def record(connection: Connection, row: UpgradeRow, cursor: str, found: Sequence
     told = [each._asdict() | {"upgrade": row.id} for each in found if each.result in (KEPT, FAILED)]
     if told:
         connection.execute(insert(outcomes), told)
-    after = find(connection, row.archetype, row.id)
-    return after if after.state == RUNNING else None
+    return still_running(connection, row)
 
 
 def end(connection: Connection, archetype: str, upgrade: str, state: str) -> UpgradeRow:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from npcmeta.types import Params
 from npcmeta_server import clips
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob
 from npcmeta_server.adapting.pool import AdaptationPool
@@ -16,7 +17,7 @@ from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.roster import Roster
 from npcmeta_server.store import CommitRequest, Committed, NpcRow, RequestKey, RevisionRow, Store
-from npcmeta_server.store.upgrades import FAILED, KEPT, MOVED, SKIPPED, Outcome, UpgradeRow
+from npcmeta_server.store.upgrades import FAILED, KEPT, MOVED, SKIPPED, Outcome, UpgradeRow, still_running
 from npcmeta_server.upgrading import holding_out
 
 AGAIN = ("ETAG_MISMATCH", "ADAPT_IN_PROGRESS", "ADAPTATION_FAILED", "STORE_UNAVAILABLE")
@@ -69,8 +70,13 @@ class Mover:
         if isinstance(case, Outcome):
             return case
         judged = await self._judge(upgrade, target, case)
-        if judged.result == MOVED:
-            await self._commit(target, case, key)
+        if judged.result != MOVED:
+            return judged
+        wanted, state = await self._adapted_to_all(target, case)
+        with self._roster.alone(npc):  # whoever adapts the NPC at this moment comes first
+            if await self._storage.run(self._store.do, still_running, upgrade) is None:
+                return Outcome(npc, SKIPPED)
+            await self._roster.commit(wanted, key, state)
         return judged
 
     def _read(self, upgrade: UpgradeRow, target: Hosted, npc: str, key: RequestKey) -> Case | Outcome:
@@ -117,17 +123,15 @@ class Mover:
         )
         return Outcome(npc, KEPT, reason, *nll)
 
-    async def _commit(self, target: Hosted, case: Case, key: RequestKey) -> None:
-        """Adapts to all examples, and lets that act; whoever adapts the NPC at this moment comes first."""
+    async def _adapted_to_all(self, target: Hosted, case: Case) -> tuple[CommitRequest, Params]:
+        """What to commit, and the state that is to act."""
         row = case.row
         adapted = await self._adapt(target, case, clips.join(case.clips, target.archetype.spec), None)
         wanted = CommitRequest(
             row.id, row.etag, target.archetype.revision, adapted.examples, adapted.support_nll, adapted.data, (), (),
             False,
         )  # fmt: skip
-        state = {name: torch.from_numpy(value) for name, value in adapted.state.items()}
-        with self._roster.alone(row.id):
-            await self._roster.commit(wanted, key, state)
+        return wanted, {name: torch.from_numpy(value) for name, value in adapted.state.items()}
 
     async def _adapt(self, hosted: Hosted, case: Case, shown: Clip, held_out: Clip | None) -> Adapted:
         job = AdaptJob(hosted.archetype.revision, case.row.id, case.row.seed, shown, held_out)

@@ -70,29 +70,25 @@ class Upgrader:
         log.info("%s: %d NPCs to revision %s", name, row.total, row.revision[:12])
         while True:
             try:
-                await self._go_on(row)
+                await self._go_on(row, name)
                 return
             except ServiceError as error:
                 if error.reason == "SHUTTING_DOWN":
-                    return
-                if error.reason != "STORE_UNAVAILABLE":
-                    log.error("%s ends: %s", name, error.message)
-                    await self._storage.run(self._store.do, upgrades.end, row.archetype, row.id, CANCELLED)
                     return
                 log.warning("%s waits: %s", name, error.message)
             except Exception:
                 log.exception("%s stopped; the next start of the server goes on with it", name)
                 return
             await asyncio.sleep(TROUBLE_SECONDS)
-            row = await self._storage.run(self._store.do, upgrades.find, row.archetype, row.id)
 
-    async def _go_on(self, row: UpgradeRow) -> None:
-        target = await self._load(row.archetype, row.revision)
-        current: UpgradeRow | None = row
-        while current is not None and not self._stopping:
+    async def _go_on(self, row: UpgradeRow, name: str) -> None:
+        """Moves those who are left; raises STORE_UNAVAILABLE or SHUTTING_DOWN if that has to wait."""
+        current = await self._storage.run(self._store.do, upgrades.still_running, row)
+        target = await self._target(row, name) if current else None
+        while target is not None and current is not None and not self._stopping:
             npcs = await self._storage.run(self._store.do, upgrades.members, current, AT_A_TIME)
             if not npcs:
-                await self._storage.run(self._store.do, upgrades.end, row.archetype, row.id, DONE)
+                await self._end(row, DONE)
                 return
             await self._let_players_go_first()
             began = time.monotonic()
@@ -101,6 +97,20 @@ class Upgrader:
             for outcome in found:
                 metrics.UPGRADED.labels(row.archetype, outcome.result).inc()
             await asyncio.sleep(min(RESTING_SECONDS, time.monotonic() - began))
+
+    async def _target(self, row: UpgradeRow, name: str) -> Hosted | None:
+        """The revision to move to; if it cannot act here, the upgrade ends."""
+        try:
+            return await self._load(row.archetype, row.revision)
+        except ServiceError as error:
+            if error.reason == "STORE_UNAVAILABLE":
+                raise
+            log.error("%s ends: %s", name, error.message)
+            await self._end(row, CANCELLED)
+            return None
+
+    async def _end(self, row: UpgradeRow, state: str) -> None:
+        await self._storage.run(self._store.do, upgrades.end, row.archetype, row.id, state)
 
     async def _let_players_go_first(self) -> None:
         deadline = time.monotonic() + MOST_WAITING_SECONDS
