@@ -158,7 +158,7 @@ async def _offer_mlagents(
     """Opens the port for games with ML-Agents, if one is wanted, until the end; returns its address."""
     if (wanted := settings.mlagents) is None:
         return ""
-    for problem in behaviors.without_archetype(wanted.archetypes, roster):
+    async for problem in behaviors.without_archetype(wanted.archetypes, roster):
         log.warning(problem)
     exchange = Exchange(roster, npcs, stopping, wanted.archetypes, sampled=wanted.sampled)
     # Unity dials localhost and sends no token: nobody reaches the port from elsewhere, and the gate asks for none.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
 from npcmeta.recordings.demo import action_sizes
@@ -48,7 +48,7 @@ def parse(full_name: str) -> Behavior:
     return behavior
 
 
-def archetype_of(behavior: Behavior, named: Mapping[str, str], roster: Roster) -> Hosted | None:
+async def archetype_of(behavior: Behavior, named: Mapping[str, str], roster: Roster) -> Hosted | None:
     """What drives a behaviour: what was said for its name, else the archetype of its id; None if it was to be nobody.
 
     Raises:
@@ -58,7 +58,7 @@ def archetype_of(behavior: Behavior, named: Mapping[str, str], roster: Roster) -
     if not wanted:
         return None
     try:
-        return roster.hosted(wanted)
+        return await roster.offered(wanted)
     except ServiceError as error:
         raise ServiceError(
             error.reason,
@@ -68,11 +68,11 @@ def archetype_of(behavior: Behavior, named: Mapping[str, str], roster: Roster) -
         ) from error
 
 
-def without_archetype(named: Mapping[str, str], roster: Roster) -> Iterator[str]:
+async def without_archetype(named: Mapping[str, str], roster: Roster) -> AsyncIterator[str]:
     """What is wrong, for each behaviour that was named an archetype that is not offered, or not yet."""
     for name in named:
         try:
-            archetype_of(Behavior(name, 0), named, roster)
+            await archetype_of(Behavior(name, 0), named, roster)
         except ServiceError as error:
             yield error.message
 

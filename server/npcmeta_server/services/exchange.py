@@ -103,10 +103,10 @@ class Exchange:
         brains = {brain.brain_name: brain for brain in output.rl_initialization_output.brain_parameters}
         for name, brain in brains.items():
             behavior = behaviors.parse(name)
-            if (hosted := behaviors.archetype_of(behavior, self._named, self._roster)) is not None:
+            if (hosted := await behaviors.archetype_of(behavior, self._named, self._roster)) is not None:
                 behaviors.check(brain, behavior, hosted)
         infos = output.rl_output.agent_infos
-        casts = {name: cast for name in sorted(infos) if (cast := self._cast(game, name)) is not None}
+        casts = {name: cast for name in sorted(infos) if (cast := await self._cast(game, name)) is not None}
         found = await asyncio.gather(
             *(cast.decide(infos[n].value) for n, cast in casts.items()), return_exceptions=True
         )
@@ -118,10 +118,10 @@ class Exchange:
                 answer.agent_actions[name].value.extend(agents.actions(decided))
         return answer
 
-    def _cast(self, game: Game, name: str) -> Cast | None:
+    async def _cast(self, game: Game, name: str) -> Cast | None:
         if name not in game.casts:
             behavior = behaviors.parse(name)
-            hosted = behaviors.archetype_of(behavior, self._named, self._roster)
+            hosted = await behaviors.archetype_of(behavior, self._named, self._roster)
             game.casts[name] = (
                 None if hosted is None else Cast(behavior, hosted, self._roster, self._create, sampled=self._sampled)
             )

@@ -46,7 +46,7 @@ class Inference:
     async def model_ready(self, request: inference_pb2.ModelReadyRequest) -> inference_pb2.ModelReadyResponse:
         """Whether an archetype is offered; no error if it is not, as with Triton."""
         try:
-            self._hosted(request.name, request.version)
+            await self._hosted(request.name, request.version)
         except ServiceError:
             return inference_pb2.ModelReadyResponse(ready=False)
         return inference_pb2.ModelReadyResponse(ready=not self._stopping.is_set())
@@ -59,7 +59,7 @@ class Inference:
 
     async def model_metadata(self, request: inference_pb2.ModelMetadataRequest) -> inference_pb2.ModelMetadataResponse:
         """The tensors of an archetype."""
-        hosted = self._hosted(request.name, request.version)
+        hosted = await self._hosted(request.name, request.version)
         tensor = inference_pb2.ModelMetadataResponse.TensorMetadata
         return inference_pb2.ModelMetadataResponse(
             name=hosted.archetype.name,
@@ -71,7 +71,7 @@ class Inference:
 
     async def model_infer(self, request: inference_pb2.ModelInferRequest) -> inference_pb2.ModelInferResponse:
         """Decides for some NPCs of an archetype."""
-        hosted = self._hosted(request.model_name, request.model_version)
+        hosted = await self._hosted(request.model_name, request.model_version)
         wanted = _wanted_outputs(hosted, request)
         acted = await self._act.act_once(_act_request(hosted, request))
         found: dict[str, tensor_pb2.Tensor | np.ndarray] = {
@@ -101,10 +101,12 @@ class Inference:
                     error_message=f"{error.reason}: {error.message}", infer_response=empty
                 )
 
-    def _hosted(self, model: str, version: str) -> Hosted:
-        hosted = self._roster.hosted(names.checked_id(model, "model_name"))
+    async def _hosted(self, model: str, version: str) -> Hosted:
+        hosted = await self._roster.offered(names.checked_id(model, "model_name"))
         if not version:
             return hosted
+        if self._roster.repertoire.revision(model, version) is None:
+            await self._roster.reserve.follow(model)  # another server may have made it current
         # A client that names the version of yesterday is answered while NPCs move: each decides with its own anyhow.
         if (named := self._roster.repertoire.revision(model, version)) is None:
             raise ServiceError(
