@@ -93,18 +93,28 @@ class Connection:
             raise ValueError(f"--server is {self.server}, expected http://HOST:PORT or https://HOST:PORT")
         if (self.client_certificate is None) != (self.client_key is None):
             raise ValueError("a certificate to show takes both --client-certificate and --client-key")
+        self.context()
 
     def token(self) -> str:
         """The token to send; empty if there is none."""
         return self.token_file.read_text("utf-8").strip() if self.token_file else os.environ.get(TOKEN_VARIABLE, "")
 
     def context(self) -> ssl.SSLContext | None:
-        """How Python's own client speaks TLS, if it is to."""
+        """How Python's own client speaks TLS, if it is to; raises ValueError if a file is not what it has to be."""
         if not self.server.startswith("https:"):
             return None
-        context = ssl.create_default_context(cafile=self.ca)
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+        except OSError as error:  # the library's own names no file
+            raise ValueError(f"--ca {self.ca} is no PEM file of certificates: {error}") from error
         if self.client_certificate is not None:
-            context.load_cert_chain(self.client_certificate, self.client_key)
+            try:
+                context.load_cert_chain(self.client_certificate, self.client_key, password=str)  # asks nobody
+            except OSError as error:
+                raise ValueError(
+                    f"--client-certificate {self.client_certificate} and --client-key {self.client_key} are no "
+                    f"certificate and its key, in PEM, without a password: {error}"
+                ) from error
         return context
 
     def _transport(self) -> SyncHTTPTransport:

@@ -32,6 +32,7 @@ from npcmeta_server.demo import closed_loop, host, scenes, scores
 from npcmeta_server.demo.cast import DEMONSTRATIONS, Cast
 from npcmeta_server.demo.closed_loop import ClosedLoop, Contestant
 from npcmeta_server.demo.game import Game
+from npcmeta_server.demo.recordings import write_recordings
 from npcmeta_server.demo.scenes import Live
 from npcmeta_server.demo.verify import verify
 from npcmeta_server.report.demo import Story, write_report
@@ -80,7 +81,8 @@ def demo(
     loop = measure(folder, cast, served.states, tuned, console) if family == "arena" else None
     rows = scores.character_rows(cast, archetype, served.states, tuned, loop)
     console.print(result_table(rows, loop))
-    story = Story(archetype, cast.names, rows, loop, served.live, served.adaptation_ms, served.assets, out)
+    shown = write_recordings(cast, archetype.spec, out / "recordings") if family == "arena" else None
+    story = Story(archetype, cast, rows, loop, served.live, served.adaptation_ms, served.assets, out, shown)
     report = write_report(story, out / "report.html")
     finish(rows, loop, served.assets, report, json, started, console)
 
@@ -237,6 +239,8 @@ def finish(
         json.write_text(jsonlib.dumps(result, indent=1))
     for path in assets:
         console.print(f"  asset   {path}", highlight=False)
+    if (shown := report.with_name("recordings")).exists():
+        console.print(f"  shown   {shown}: the demonstrations, to try the other commands with", highlight=False)
     console.print(f"  report  [bold]{report}[/]", highlight=False)
     console.print(f"  done in {seconds:.0f} seconds", highlight=False)
     # scripts/demo is run by people whose shell does not know npcmeta yet.

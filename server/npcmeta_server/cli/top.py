@@ -7,18 +7,21 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from npcmeta_server.cli.calling import TOKEN_VARIABLE, Reached
 from npcmeta_server.cli.unreached import why
 
 Labels = tuple[tuple[str, str], ...]
+
+STARTED = "process_start_time_seconds"
 
 
 class Reading(NamedTuple):
@@ -62,7 +65,8 @@ def top(connection: Reached, every: float = 2.0, once: bool = False) -> None:
         Console().print(view(before, before))
         return
     with Live(view(before, before), auto_refresh=False) as live:
-        _follow(look, before, every, lambda older, newer: live.update(view(older, newer), refresh=True))
+        for shown in follow(look, before, every):
+            live.update(shown, refresh=True)
 
 
 def read(server: str, token: str, context: ssl.SSLContext | None = None) -> Reading:
@@ -108,7 +112,7 @@ def quantile(before: Reading, now: Reading, histogram: str, q: float) -> float |
 
 def _overview(before: Reading, now: Reading, seconds: float | None) -> Table:
     table = Table(title="npcmeta", title_justify="left", show_header=False)
-    up = time.time() - now.total("process_start_time_seconds")
+    up = time.time() - now.total(STARTED)
     rows = {
         "up": f"{up / 3600:.1f} h, {now.total('process_resident_memory_bytes') / (1 << 20):,.0f} MiB",
         "calls under way": f"{now.total('npcmeta_calls_under_way'):,.0f}",
@@ -158,12 +162,18 @@ def _quantiles(before: Reading, now: Reading, histogram: str) -> str:
     return ", ".join(f"< {1e3 * edge:g} ms" for edge in found if edge is not None)
 
 
-def _follow(
-    look: Callable[[], Reading], before: Reading, every: float, show: Callable[[Reading, Reading], None]
-) -> None:
-    """Shows what happens, until interrupted."""
+def follow(look: Callable[[], Reading], before: Reading, every: float) -> Iterator[RenderableType]:
+    """What there is to see, again and again; a server that goes away is waited for, and may be another one then."""
+    last: RenderableType = view(before, before)
     while True:
         time.sleep(every)
-        now = look()
-        show(before, now)
+        try:
+            now = look()
+        except ValueError as error:
+            yield Group(last, Text(f"{error}; trying again", style="red"))
+            continue
+        if now.total(STARTED) != before.total(STARTED):
+            before = Reading(before.seconds, dict.fromkeys(before.values, 0.0))  # it counts from nothing
+        last = view(before, now)
+        yield last
         before = now

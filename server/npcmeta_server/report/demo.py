@@ -11,7 +11,7 @@ import numpy as np
 from npcmeta.archetype import Archetype
 from npcmeta.tasks.arena.play import ARENAS, Trajectory
 from npcmeta.tasks.arena.statistics import QUANTITIES
-from npcmeta_server.demo.cast import DEMONSTRATIONS
+from npcmeta_server.demo.cast import DEMONSTRATIONS, Cast
 from npcmeta_server.demo.closed_loop import ClosedLoop
 from npcmeta_server.demo.scenes import Live
 from npcmeta_server.demo.scores import mean
@@ -22,13 +22,14 @@ class Story(NamedTuple):
     """All that the report tells."""
 
     archetype: Archetype
-    names: tuple[str, ...]
+    cast: Cast
     rows: list[dict[str, Any]]
     loop: ClosedLoop | None
     live: Live | None
     adaptation_ms: list[float]
     assets: list[Path]
     folder: Path
+    recordings: Path | None  # where the demonstrations lie as files
 
 
 def write_report(story: Story, path: Path) -> Path:
@@ -42,7 +43,7 @@ def _parts(story: Story) -> Iterator[str]:
     yield page.paragraph(
         f"An archetype was meta-trained on the family “{story.archetype.family}” with the learner "
         f"“{story.archetype.learner_name}”. A game then showed it {most} demonstrations or fewer of each of "
-        f"{len(story.names)} characters that it had never met, over gRPC.",
+        f"{len(story.cast.names)} characters that it had never met, over gRPC.",
         lead=True,
     )
     yield page.heading("How much of each character was caught")
@@ -52,12 +53,18 @@ def _parts(story: Story) -> Iterator[str]:
         "better. “Gap closed” compares behaviour in the closed loop: 0 % behaves like the average policy, 100 % "
         "like the character. The ceiling is the same network trained on 50,000 steps of one character."
     )
-    yield page.picture(_curves(story), "Quality against the number of demonstrations of five seconds each.")
+    seconds = story.cast.examples / story.archetype.spec.tick_rate_hz
+    yield page.picture(
+        _curves(story),
+        f"Quality against the number of demonstrations. Each is {story.cast.examples} decisions long, which is "
+        f"{seconds:g} seconds of play.",
+    )
     if story.loop is not None:
         yield page.heading("What it looks like")
         caption = (
             "The two characters that are least alike, in the same eight arenas: as the average policy plays them, "
-            "after adapting, and as they really are. Each line is the path of one game, around the post that it keeps."
+            "after adapting, and as they really are. Each line is the path of one game, around the post that it "
+            "keeps (the star)."
         )
         yield page.picture(pictures.draw_paths(_paths(story, story.loop)), caption)
         caption = (
@@ -135,7 +142,7 @@ def _paths(story: Story, loop: ClosedLoop) -> dict[str, dict[str, list[Trajector
         "the character": "expert",
     }
     return {
-        story.names[character]: {
+        story.cast.names[character]: {
             title: [path for row, path in loop.trajectories[key].items() if row // ARENAS == character]
             for title, key in columns.items()
         }
@@ -147,18 +154,21 @@ def _behaviour(story: Story, loop: ClosedLoop) -> dict[str, dict[str, np.ndarray
     most = max(DEMONSTRATIONS)
     ways = {"average policy": "average", f"after {most} demonstrations": f"adapted {most}", "the character": "expert"}
     return {
-        story.names[character]: {title: loop.behaviour[key][character] for title, key in ways.items()}
+        story.cast.names[character]: {title: loop.behaviour[key][character] for title, key in ways.items()}
         for character in _shown(loop)
     }
 
 
 def _next_steps(story: Story) -> list[str]:
     folder = story.folder / "archetypes" / story.archetype.family
+    recordings, clip = "YOUR_RECORDINGS", "CLIP.npz"
+    if story.recordings is not None:
+        recordings, clip = str(story.recordings), str(story.recordings / story.cast.names[0] / "01.npz")
     return [
         f"npcmeta evaluate {folder} --shots 0,20,50,200",
-        "npcmeta data inspect YOUR_RECORDINGS",
-        "npcmeta train --family recorded --data YOUR_RECORDINGS --out runs/mine",
-        f"npcmeta adapt {folder} --demo CLIP.npz --out npc.safetensors",
+        f"npcmeta data inspect {recordings}",
+        f"npcmeta train --family recorded --data {recordings} --out runs/mine",
+        f"npcmeta adapt {folder} --demo {clip} --out npc.safetensors",
         f"npcmeta export {folder} --npc npc.safetensors --target ort --out assets",
         f"npcmeta serve --archetypes {story.folder / 'archetypes'}",
     ]

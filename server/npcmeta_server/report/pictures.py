@@ -18,6 +18,8 @@ from npcmeta.tasks.arena.state import ATTACK, BLOCK, CALL, INTERACT
 
 MARKS = {ATTACK: ("x", "#c0392b", "attack"), BLOCK: ("s", "#2471a3", "block"),
          CALL: ("^", "#8e44ad", "call"), INTERACT: ("o", "#1e8449", "interact")}  # fmt: skip
+POST = ("*", "#f1c40f", "the post")
+REFERENCE_STYLE = {"average": ("0.45", "--")}
 
 
 def draw_paths(rows: Mapping[str, Mapping[str, Sequence[Trajectory]]]) -> Figure:
@@ -28,19 +30,17 @@ def draw_paths(rows: Mapping[str, Mapping[str, Sequence[Trajectory]]]) -> Figure
         for axis, (title, played) in zip(line, ways.items(), strict=True):
             for trajectory in played:
                 _draw_path(axis, trajectory)
-            _frame(axis, max(trajectory.half_size for trajectory in played))
+            reach = max(trajectory.half_size for trajectory in played)
+            _frame(axis, reach)
             if number == 0:
                 axis.set_title(title, fontsize=10)
+            if number == len(rows) - 1:
+                axis.set_xlabel(f"{2 * reach:.0f} metres", fontsize=9)
         line[0].set_ylabel(character, fontsize=10)
-    handles = [axes[0][0].plot([], [], marker, color=color)[0] for marker, color, _ in MARKS.values()]
-    figure.legend(
-        handles,
-        [label for *_, label in MARKS.values()],
-        loc="lower center",
-        ncols=len(MARKS),
-        frameon=False,
-        fontsize=9,
-    )
+    marks = (*MARKS.values(), POST)
+    handles = [axes[0][0].plot([], [], marker, color=color)[0] for marker, color, _ in marks]
+    labels = [label for *_, label in marks]
+    figure.legend(handles, labels, loc="lower center", ncols=len(marks), frameon=False, fontsize=9)
     figure.tight_layout(rect=(0, 0.05, 1, 1))
     return figure
 
@@ -55,7 +55,8 @@ def _draw_path(axis: Axes, trajectory: Trajectory) -> None:
 
 
 def _frame(axis: Axes, reach: float) -> None:
-    axis.plot(0, 0, marker="*", color="#f1c40f", markersize=15, markeredgecolor="0.4", zorder=4)
+    marker, color, _ = POST
+    axis.plot(0, 0, marker=marker, color=color, markersize=15, markeredgecolor="0.4", zorder=4)
     axis.set(xlim=(-reach, reach), ylim=(-reach, reach))
     axis.set_aspect("equal")
     axis.set_xticks([])
@@ -95,15 +96,17 @@ def draw_shots(
     positions = range(len(demonstrations))
     for axis, (measure, methods) in zip(axes[0], measures.items(), strict=True):
         for method, values in methods.items():
-            axis.plot(positions, values, marker="o", label=method)
+            color, line = REFERENCE_STYLE.get(method, (None, "-"))
+            axis.plot(positions, values, line, color=color, marker="o", label=method)
         axis.set_xticks(list(positions), [str(count) for count in demonstrations])
-        axis.set_xlabel("demonstrations of 5 seconds")
+        axis.set_xlabel("demonstrations")
         axis.set_title(measure, fontsize=11)
         axis.spines[["top", "right"]].set_visible(False)
     for label, value in lines.items():
         axes[0][0].axhline(value, color="0.5", linestyle="--", lw=1)
         axes[0][0].text(0, value, f" {label}", va="bottom", color="0.4", fontsize=9)
-    axes[0][0].legend(frameon=False)
+    for axis in axes[0]:
+        axis.legend(frameon=False)
     figure.tight_layout()
     return figure
 

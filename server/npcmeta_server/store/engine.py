@@ -30,6 +30,8 @@ def refusal(error: Exception, store: str) -> StoreError:
     hint = "does its folder exist, and is it ours?"
     if _is_damage(cause):
         hint = DAMAGED
+    elif "full" in cause:
+        hint = "make room on its disk"
     elif not store.startswith("sqlite"):
         hint = "is it running, and may the user write to that database?"
     elif "locked" in cause:

@@ -1,8 +1,10 @@
 """The view of a running server; against a real one in test_operating."""
 
+import io
 import socket
 
 import pytest
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from npcmeta_server.cli import main, top
@@ -34,6 +36,30 @@ def test_nobody_there_is_said_plainly(capsys: pytest.CaptureFixture[str]) -> Non
     assert "expected http://HOST:PORT" in capsys.readouterr().err
     assert main(["top", "--every", "0"]) == 1
     assert "expected seconds, more than 0" in capsys.readouterr().err
+
+
+def test_a_server_that_goes_away_is_waited_for_and_one_that_comes_back_counts_from_nothing() -> None:
+    def reading(seconds: float, started: int) -> top.Reading:
+        return top.parse(seconds, f"process_start_time_seconds {started}\n" + TEXT % (9, 9, 9, 9))
+
+    answers = iter((reading(12.0, 1), ValueError("nobody answers"), reading(22.0, 2)))
+
+    def look() -> top.Reading:
+        if isinstance(answer := next(answers), ValueError):
+            raise answer
+        return answer
+
+    def text(shown: RenderableType) -> str:
+        console = Console(width=60, record=True, file=io.StringIO())
+        console.print(shown)
+        return " ".join(console.export_text().split())
+
+    seen = top.follow(look, reading(10.0, 1), 0.001)
+    assert "TOO_MANY │ 0 │ 9" in text(next(seen))
+    gone = text(next(seen))
+    assert "TOO_MANY │ 0 │ 9" in gone
+    assert "nobody answers; trying again" in gone
+    assert "TOO_MANY │ 9 │ 9" in text(next(seen))
 
 
 def test_errors_since_the_start_stand_in_one_column() -> None:

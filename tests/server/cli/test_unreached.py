@@ -101,3 +101,18 @@ def test_a_certificate_of_an_authority_or_for_other_names_is_refused_with_what_t
     assert "the server's certificate is an authority's" in capsys.readouterr().err
     assert main(["npc", "list", "--server", misnamed.http, *ca]) == 1
     assert "is for other names" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_files_that_are_no_certificates_are_named(
+    command: Sequence[str], certificates: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there, missing = certificates / "studio.pem", certificates / "missing.pem"
+    for options, message in (
+        (("--ca", missing), f"--ca {missing} is no PEM file of certificates"),
+        (("--ca", certificates / "studio.key"), "studio.key is no PEM file of certificates"),
+        (("--client-certificate", there, "--client-key", certificates / "server.key"), "server.key are no certificate"),
+        (("--client-certificate", there, "--client-key", missing), f"{missing} are no certificate and its key"),
+    ):
+        assert main([*command, "--server", "https://localhost:1", *map(str, options)]) == 1
+        assert message in capsys.readouterr().err

@@ -61,3 +61,11 @@ def test_pictures_show_the_watched_games(measured: ClosedLoop) -> None:
     ways = {name: measured.behaviour[name][0] for name in ("average", "same", "expert")}
     assert len(pictures.draw_behaviour(QUANTITIES, {"bob": ways}).axes[0].get_yticks()) == len(QUANTITIES)
     pyplot.close("all")
+
+
+def test_a_line_of_every_method_has_its_name_in_each_picture_of_shots() -> None:
+    measures = {"gap": {"adapted": [0.1, 0.5]}, "NLL": {"adapted": [1.0, 0.8], "average": [0.9, 0.9]}}
+    axes = pictures.draw_shots([0, 10], measures, {}).axes
+    named = [[text.get_text() for text in axis.get_legend().get_texts()] for axis in axes if axis.get_legend()]
+    assert named == [["adapted"], ["adapted", "average"]]
+    pyplot.close("all")

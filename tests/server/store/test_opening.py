@@ -1,6 +1,7 @@
 """What is no store of ours, or is in use, is refused when it is opened, and stays as it is."""
 
 import contextlib
+import sqlite3
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ from sqlalchemy import create_engine, inspect
 
 from npcmeta_server.demo.host import free_port
 from npcmeta_server.store import NpcFilter, Store, StoreError, shown, sqlite, versions
+from npcmeta_server.store.engine import refusal
 from tests.server.store.conftest import ask
 from tests.server.store.rows import ANY, STATE, npc_row
 
@@ -46,6 +48,14 @@ def test_what_is_no_database_for_us_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"cannot be opened.*is it running") as caught:
         Store(f"postgresql+psycopg://user:secret@127.0.0.1:{free_port()}/db")
     assert "secret" not in str(caught.value)
+
+
+def test_a_full_disk_is_not_taken_for_a_missing_folder() -> None:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("pragma max_page_count = 1")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            connection.execute("create table more_than_a_page (x)")
+    assert str(refusal(caught.value, "sqlite:///npcs.db")).endswith("is full; make room on its disk")
 
 
 @pytest.mark.parametrize(
