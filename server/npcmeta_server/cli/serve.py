@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import sys
 from pathlib import Path
 
@@ -21,6 +22,13 @@ from npcmeta_server.store import shown
 
 log = logging.getLogger(__name__)
 
+PORTS = (0, 65_535)  # 0: any that is free
+BOUNDS: dict[str, tuple[int, float]] = {
+    "port": PORTS, "http_port": PORTS, "mlagents_port": PORTS, "bank_mebibytes": (1, math.inf),
+    "adaptation_processes": (1, 64), "lesson_mebibytes": (1, math.inf), "max_calls": (1, math.inf),
+    "max_npcs": (0, math.inf), "drain_seconds": (0, 86_400), "grace_seconds": (0, 86_400),
+}  # fmt: skip
+"""What numbers may be: the least, and the most."""
 SWITCH_SECONDS = 5e-4
 """How long another thread may keep the interpreter from the event loop; Python's own 5 ms are a third of a frame."""
 
@@ -84,13 +92,11 @@ def serve(
         mlagents_likeliest: Agents take the most likely action instead of drawing one.
     """
     logs.configure(log_format, log_level)
-    for option, value in (("--port", port), ("--http-port", http_port), ("--mlagents-port", mlagents_port or 0)):
-        if not 0 <= value <= 65535:
-            raise ValueError(f"{option} is {value}, expected 0 (any that is free) to 65535")
-    if not 1 <= adaptation_processes <= 64:
-        raise ValueError(f"--adaptation-processes is {adaptation_processes}, expected 1 to 64")
-    if lesson_mebibytes < 1:
-        raise ValueError(f"--lesson-mebibytes is {lesson_mebibytes}, expected 1 or more")
+    given = locals()
+    for name, (least, most) in BOUNDS.items():
+        if given[name] is not None and not least <= given[name] <= most:  # no number is not one either
+            option, bound = f"--{name.replace('_', '-')}", "or more" if most == math.inf else f"to {most}"
+            raise ValueError(f"{option} is {given[name]}, expected {least} {bound}")
     named = behaviors(mlagents_behaviors)
     mlagents = None if mlagents_port is None else MlAgents(mlagents_port, named, not mlagents_likeliest)
     settings = Settings(

@@ -27,7 +27,7 @@ def open_database(url: str) -> Database:
 def refusal(error: Exception, store: str) -> StoreError:
     """Why a database could not be opened, and what to look at."""
     cause = _cause(error)
-    hint = "does its folder exist, and is it ours?"
+    hint = "does its folder exist, and may this user write to it?"
     if _is_damage(cause):
         hint = DAMAGED
     elif "full" in cause:

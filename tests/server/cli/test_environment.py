@@ -34,3 +34,24 @@ def test_the_command_reads_them(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "can be reached from other machines" in capsys.readouterr().err
     assert main(["serve", "--http-port", "0"]) == 1
     assert "nowhere: there is no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--grace-seconds", "nan", "0 to 86400"),
+        ("--drain-seconds", "-1", "0 to 86400"),
+        ("--bank-mebibytes", "0", "1 or more"),
+        ("--max-calls", "0", "1 or more"),
+        ("--max-npcs", "-1", "0 or more"),
+        ("--adaptation-processes", "65", "1 to 64"),
+        ("--mlagents-port", "65536", "0 to 65535"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_before_anything_starts(
+    option: str, value: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--archetypes", "nowhere", f"{option}={value}"]) == 1
+    said = capsys.readouterr().err.replace(".0,", ",")  # -1.0 and -1 alike
+    assert said == f"error: {option} is {value}, expected {expected}\n"
