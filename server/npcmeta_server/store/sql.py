@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.limits import MAX_NPCS
 from npcmeta_server.store import archetypes, copies, demonstrations, npcs, revisions, schema
+from npcmeta_server.store.complaints import Complaints
 from npcmeta_server.store.engine import failure, lost_race, nobody_knows, open_database, refusal
 from npcmeta_server.store.rows import (
     ONCE,
@@ -56,7 +57,7 @@ class Store:
                 raise
         except (SQLAlchemyError, ValueError) as error:  # the latter: an option of the URL that cannot be read
             raise refusal(error, shown(url)) from error
-        self._max_npcs = max_npcs
+        self._max_npcs, self._complaints = max_npcs, Complaints()
 
     @property
     def num_npcs(self) -> int:
@@ -232,6 +233,15 @@ class Store:
                     return work(connection, *args, **kwargs)
             except SQLAlchemyError as error:
                 if not lost_race(error) or tries == RACES:
-                    raise failure(error) from error
+                    failed = failure(error)
+                    self._log(failed)
+                    raise failed from error
+            except ServiceError as error:
+                self._log(error)
+                raise
             time.sleep(random.uniform(0, 0.002 * tries))
         raise AssertionError  # the last try returned or raised
+
+    def _log(self, error: ServiceError) -> None:
+        if error.reason == "STORE_UNAVAILABLE":
+            self._complaints.log(error.message)

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.store import RequestKey, Store, StoreError
+from npcmeta_server.store import RequestKey, Store, StoreError, complaints
 from tests.server.store.rows import ANY, STATE, commit_of, npc_row, reason_of
 
 
@@ -179,3 +179,32 @@ def test_a_folder_that_was_removed_is_noticed(tmp_path: Path) -> None:
         shutil.rmtree(folder)
         with pytest.raises(ServiceError, match="is not there any more"):
             store.create_npc(npc_row("amy"), "abc", STATE, ANY)
+
+
+def test_the_log_names_each_fault_once_in_a_while(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def logged() -> list[str]:
+        found = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        caplog.clear()
+        return found
+
+    with contextlib.closing(Store(url_of(path))) as store:
+        wanted = commit_of(store, "bob")
+        raw(store, "pragma query_only = on")
+        for _ in range(3):
+            store.commit_all([(wanted, ANY)] * 2)
+        [said] = logged()
+        assert "attempt to write a readonly database; nothing was changed" in said
+        path.rename(path.with_name("away.db"))
+        with pytest.raises(ServiceError):
+            store.npc("bob")
+        [said] = logged()
+        assert "npcs.db is not there any more" in said
+        path.with_name("away.db").rename(path)
+        with pytest.raises(ServiceError):
+            store.npc("nobody")  # which is no fault
+        assert logged() == []
+        monkeypatch.setattr(complaints, "QUIET_SECONDS", 0.0)
+        store.commit_all([(wanted, ANY)] * 2)
+        assert logged()
