@@ -73,7 +73,8 @@ def load(folder: Path) -> Catalog:
             )
         found[name], paths[name] = hosted, path
     if not found:
-        problems.insert(0, f"{folder} holds no archetype that can be served")
+        expected = "expected .safetensors files in it, or in folders right below it, as train writes them"
+        problems.insert(0, f"{folder} holds no archetype that can be served; {expected}")
     return Catalog(found, tuple(problems))
 
 

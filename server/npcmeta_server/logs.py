@@ -24,7 +24,8 @@ def configure(style: Format, level: Level) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Lines() if style == "json" else Text())
     handler.addFilter(_of_call)
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level=max(level.upper(), "INFO", key=logging.getLevelName), handlers=[handler], force=True)
+    logging.getLogger("npcmeta_server").setLevel(level.upper())  # of libraries, nobody wants to know what they debug
 
 
 def configure_as_told(environment: Mapping[str, str] = os.environ) -> None:

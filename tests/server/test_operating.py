@@ -119,6 +119,19 @@ def test_a_client_that_does_not_get_the_head_of_a_request_over_is_given_up(
     assert httpx.get(f"{watched.http}/health", timeout=60).status_code == 200
 
 
+def test_all_addresses_are_those_of_both_kinds_on_both_ports(archetype_folder: Path, tmp_path: Path) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    everywhere = settings_of(archetype_folder, tmp_path)._replace(host="::", insecure=True)
+    with served(everywhere) as server:
+        ports = [address.rpartition(":")[2] for address in (server.grpc, server.http)]
+        for host in ("127.0.0.1", "[::1]"):
+            assert httpx.get(f"http://{host}:{ports[1]}/health", timeout=60).status_code == 200
+            with grpc.insecure_channel(f"{host}:{ports[0]}") as channel:
+                asked = health_pb2.HealthCheckRequest()
+                assert health_pb2_grpc.HealthStub(channel).Check(asked, timeout=60).status == SERVING
+
+
 def test_a_stop_is_announced_and_those_who_notice_lose_nothing(archetype_folder: Path, tmp_path: Path) -> None:
     with (
         served(settings_of(archetype_folder, tmp_path, drain_seconds=3.0)) as server,

@@ -44,8 +44,9 @@ class HttpPort:
             OSError: If the port is taken or the address is not ours.
         """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # "::" is all addresses, as for gRPC
         try:
-            self._socket = socket.create_server((host, port), family=family, backlog=512)
+            self._socket = socket.create_server((host, port), family=family, backlog=512, dualstack_ipv6=both)
         except OSError as error:
             raise OSError(f"cannot listen on {host}:{port}: is the port taken? ({error.strerror})") from error
         # Accepted connections inherit it; without it, answers on a kept connection wait 40 ms for an acknowledgement.
