@@ -24,8 +24,9 @@ def configure(style: Format, level: Level) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Lines() if style == "json" else Text())
     handler.addFilter(_of_call)
-    logging.basicConfig(level=max(level.upper(), "INFO", key=logging.getLevelName), handlers=[handler], force=True)
-    logging.getLogger("npcmeta_server").setLevel(level.upper())  # of libraries, nobody wants to know what they debug
+    others = "info" if level == "debug" else level  # nobody wants to know what libraries debug
+    logging.basicConfig(level=others.upper(), handlers=[handler], force=True)
+    logging.getLogger("npcmeta_server").setLevel(level.upper())
 
 
 def configure_as_told(environment: Mapping[str, str] = os.environ) -> None:

@@ -75,10 +75,12 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Puts the logging of the test run back as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    root, ours = logging.getLogger(), logging.getLogger("npcmeta_server")
+    handlers, level, own = root.handlers[:], root.level, ours.level
     root.handlers = []  # those of pytest, which `configure` would close
     for name in (logs.FORMAT_VARIABLE, logs.LEVEL_VARIABLE):
         monkeypatch.setenv(name, "")
     yield
-    root.handlers, root.level = handlers, level
+    root.handlers = handlers
+    root.setLevel(level)
+    ours.setLevel(own)

@@ -42,3 +42,12 @@ def test_what_is_started_logs_in_the_same_way(capsys: pytest.CaptureFixture[str]
     logs.configure_as_told({})
     logging.getLogger("x").info("a line for people")
     assert " INFO x a line for people" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("configured")
+def test_at_the_level_of_debugging_libraries_are_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("text", "debug")
+    for name in ("npcmeta_server.ports", "urllib3.connectionpool"):
+        logging.getLogger(name).debug("every call")
+    [line] = capsys.readouterr().err.splitlines()
+    assert "npcmeta_server.ports every call" in line
