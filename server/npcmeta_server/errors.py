@@ -88,6 +88,11 @@ class ServiceError(Exception):
         """The ErrorInfo as JSON shows it."""
         return {"reason": self.reason, "domain": DOMAIN, "metadata": self.metadata}
 
+    def line(self) -> str:
+        """The error as a line of text, on its way to a client whose protocol has nothing else for it."""
+        metrics.ERRORS.labels(self.reason).inc()
+        return f"{self.reason}: {self.message}"
+
     def status(self) -> status_pb2.Status:
         """The error as google.rpc.Status with its google.rpc.ErrorInfo, on its way to a client."""
         metrics.ERRORS.labels(self.reason).inc()

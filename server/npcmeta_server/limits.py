@@ -60,9 +60,9 @@ MAX_GAMES = 256
 """games with ML-Agents that are connected at a time"""
 MAX_ARCHETYPE_BYTES = 256 << 20
 """bytes of an archetype's file that is uploaded"""
-MAX_UPGRADED = 10_000
-"""NPCs that an upgrade names, unless it is of all"""
 UPLOAD_SECONDS = 600
 """seconds that it takes to come"""
 MAX_UPLOADS = 2
 """archetypes that are uploaded at a time"""
+MAX_UPGRADED = 10_000
+"""NPCs that an upgrade names, unless it is of all"""

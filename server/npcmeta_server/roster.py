@@ -76,15 +76,15 @@ class Roster:
         """Makes NPCs of an archetype ready to act, until `release`; for each of them where it is, or why it is not."""
         self.hosted(archetype)
         found: list[Acting | ServiceError] = []
-        for first in range(0, len(npcs), AT_A_TIME):
-            task = asyncio.ensure_future(self._acquire(archetype, npcs[first : first + AT_A_TIME]))
-            try:
-                found += await asyncio.shield(task)
-            except BaseException:
-                self.release(archetype, found)
-                task.add_done_callback(lambda done: self._release_late(archetype, done))
-                raise
-        return await self._again(archetype, npcs, found) if await self.reserve.fetched(found) else found
+        try:
+            for first in range(0, len(npcs), AT_A_TIME):
+                found += await self._some(archetype, npcs[first : first + AT_A_TIME])
+            if await self.reserve.fetched(found):
+                await self._again(archetype, npcs, found)
+        except BaseException:
+            self.release(archetype, found)
+            raise
+        return found
 
     def release(self, archetype: str, found: Sequence[Acting | ServiceError]) -> None:
         """Gives back what `acquire` gave."""
@@ -134,18 +134,20 @@ class Roster:
                 read = await self._storage.run(self._read, archetype, npcs, known)
             return await thread.run(seat, bank, npcs, read)
 
-    async def _again(
-        self, archetype: str, npcs: Sequence[str], found: list[Acting | ServiceError]
-    ) -> list[Acting | ServiceError]:
-        """Acquires those anew whose archetype revision was not loaded before."""
+    async def _some(self, archetype: str, npcs: Sequence[str]) -> list[Acting | ServiceError]:
+        """Acquires a few, and if whoever asked is gone meanwhile, releases them."""
+        task = asyncio.ensure_future(self._acquire(archetype, npcs))
         try:
-            lacking = [at for at, entry in enumerate(found) if isinstance(entry, ServiceError)]
-            for at, entry in zip(lacking, await self.acquire(archetype, [npcs[at] for at in lacking]), strict=True):
-                found[at] = entry
+            return await asyncio.shield(task)
         except BaseException:
-            self.release(archetype, found)
+            task.add_done_callback(lambda done: self._release_late(archetype, done))
             raise
-        return found
+
+    async def _again(self, archetype: str, npcs: Sequence[str], found: list[Acting | ServiceError]) -> None:
+        """Acquires those anew whose archetype revision was not loaded before."""
+        lacking = [at for at, entry in enumerate(found) if isinstance(entry, ServiceError)]
+        for at, entry in zip(lacking, await self.acquire(archetype, [npcs[at] for at in lacking]), strict=True):
+            found[at] = entry
 
     async def _roll_back(self, npc: str, number: int, etag: str, request: RequestKey) -> NpcRow:
         async with self._turn:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from npcmeta.archetype import Archetype
+from npcmeta_server.cli import top
 from npcmeta_server.demo.host import Address
 from npcmeta_server.gen.open_inference import inference_pb2
 from tests import toys
@@ -179,8 +180,11 @@ def test_bad_requests_are_refused(client: Client, call: Call, how: str, reason: 
     assert said in message
 
 
-def test_a_stream_outlives_a_bad_request(client: Client, server: Address) -> None:
-    npc = client.create("guard")
+def test_a_stream_outlives_a_bad_request_which_is_counted(client: Client, server: Address) -> None:
+    def refusals() -> float:
+        return top.read(server.http, "").by("npcmeta_errors_total", "reason").get("INVALID_TENSOR", 0.0)
+
+    npc, before = client.create("guard"), refusals()
     with grpc.insecure_channel(server.grpc) as channel:
         method = channel.stream_stream(
             f"/{SERVICE.full_name}/ModelStreamInfer",
@@ -194,6 +198,7 @@ def test_a_stream_outlives_a_bad_request(client: Client, server: Address) -> Non
         good = stream.ask(raw_request("guard", observations(1), [npc], id="good"))
         assert (good.error_message, good.infer_response.id) == ("", "good")
         stream.close()
+    assert refusals() == before + 1
 
 
 @pytest.fixture(scope="session")

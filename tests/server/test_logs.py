@@ -1,5 +1,6 @@
 """Log lines for people and for programs."""
 
+import contextvars
 import json
 import logging
 
@@ -13,17 +14,19 @@ from npcmeta_server.access.gate import Gate, current
 def test_a_line_of_json_says_which_request_it_belongs_to(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "debug")
     log = logging.getLogger("npcmeta_server.test")
-    mark = current.set(Gate(None, 2).admit("/x.Y/Z", {"x-request-id": "frame-7"}))
-    try:
-        with current.get():  # type: ignore[union-attr]
+
+    def answer() -> None:
+        with Gate(None, 2).admit("/x.Y/Z", {"x-request-id": "frame-7"}):
             log.info('said "this"\nand that')
             try:
                 raise KeyError("lost")
             except KeyError:
                 log.exception("failed")
-    finally:
-        current.reset(mark)
+
+    mark = current.set(None)  # whatever other tests did
+    contextvars.copy_context().run(answer)
     log.warning("alone")
+    current.reset(mark)
     said, failed, ended, alone = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert (said["message"], said["level"], said["request_id"]) == ('said "this"\nand that', "INFO", "frame-7")
     assert said["time"].endswith("+00:00")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from types import TracebackType
 
@@ -29,19 +30,20 @@ current: ContextVar[Call | None] = ContextVar("current", default=None)
 class Call:
     """A call that was let in. It counts as under way inside its `with`."""
 
-    def __init__(self, gate: Gate, path: str, headers: Mapping[str, str], meter: Meter | None) -> None:
+    def __init__(self, gate: Gate, path: str, headers: Mapping[str, str]) -> None:
         """Made by `Gate.admit`."""
         given = headers.get(REQUEST_ID_HEADER, "")
         self.path, self.request_id = path, given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         self.reason = ""  # of the error that ended it
         self.received = 0  # bytes of the message that came last
-        self._gate, self._meter, self._headers, self._began = gate, meter, headers, time.monotonic()
+        self.meter: Meter | None = None  # of its token, where one is needed
+        self._gate, self._headers, self._began = gate, headers, time.monotonic()
         self._span: Span | None = None
 
     @property
     def token(self) -> str:
         """The name of the token; empty where none is needed."""
-        return self._meter.token.name if self._meter else ""
+        return self.meter.token.name if self.meter else ""
 
     def message(self, size: int) -> None:
         """Has to be told of every message of the client, in bytes, before it is parsed.
@@ -51,21 +53,35 @@ class Call:
         """
         self.received = size
         sizes.check(self.path, size)
-        if self._meter:
-            self._meter.message(size)
+        if self.meter:
+            self.meter.message(size)
 
     def begin(self) -> None:
         """Takes a place; TOO_MANY_CALLS or QUOTA_EXCEEDED if there is none."""
-        self._gate.begin(self._meter)
+        with self.refusals_told():
+            self._gate.begin(self.meter)
         if self._gate.begin_span:
             facts = {"request_id": self.request_id, "token": self.token}
             self._span = self._gate.begin_span(self.path, self._headers, facts)
 
     def end(self) -> None:
         """Gives the place back, and says how the call ended."""
-        self._gate.end(self._meter)
+        self._gate.end(self.meter)
         if self._span:
             self._span.end(self.reason)
+        self._tell()
+
+    @contextlib.contextmanager
+    def refusals_told(self) -> Iterator[None]:
+        """Says that the call ended where it is refused before it has begun."""
+        try:
+            yield
+        except ServiceError as error:
+            self.reason = error.reason
+            self._tell()
+            raise
+
+    def _tell(self) -> None:
         metrics.CALLS_ENDED.labels(self.path, self.reason).inc()
         level = logging.INFO if self.reason else logging.DEBUG
         if log.isEnabledFor(level):
@@ -96,7 +112,7 @@ class Gate:
         self.calls = 0
 
     def admit(self, path: str, headers: Mapping[str, str]) -> Call:
-        """Lets a call in, before anything of it is read.
+        """Lets a call in, before anything of it is read; the running task works for it from now on.
 
         Args:
             path: /package.Service/Method.
@@ -105,27 +121,24 @@ class Gate:
         Raises:
             ServiceError: INVALID_TOKEN or ROLE_NEEDED.
         """
-        try:
-            return self._admit(path, headers)
-        except ServiceError as error:
-            metrics.CALLS_ENDED.labels(path, error.reason).inc()
-            facts = {"method": path, "reason": error.reason, "token": error.metadata.get("token", "")}
-            log.info("%s: %s", path, error.reason, extra=facts)
-            raise
+        call = Call(self, path, headers)
+        current.set(call)
+        if self._tokens is not None and roles.needed(path):
+            with call.refusals_told():
+                self._check(call, self._shown(self._tokens, headers.get("authorization", "")))
+        return call
 
-    def _admit(self, path: str, headers: Mapping[str, str]) -> Call:
-        if self._tokens is None or not roles.needed(path):
-            return Call(self, path, headers, None)
-        token = self._shown(self._tokens, headers.get("authorization", ""))
-        if not roles.covers(token.role, path):
+    def _check(self, call: Call, token: Token) -> None:
+        call.meter = self._meter(token)
+        if not roles.covers(token.role, call.path):
+            needed = roles.needed(call.path)
             raise ServiceError(
                 "ROLE_NEEDED",
-                f"token {token.name} has the role {token.role}, {path} needs {roles.needed(path)}; use another token",
+                f"token {token.name} has the role {token.role}, {call.path} needs {needed}; use another token",
                 token=token.name,
                 role=token.role,
-                needed=roles.needed(path),
+                needed=needed,
             )
-        return Call(self, path, headers, self._meter(token))
 
     def begin(self, meter: Meter | None) -> None:
         """Counts a call that begins."""

@@ -24,13 +24,13 @@ class ConnectGate:
     async def on_start(self, ctx: RequestContext[Any, Any]) -> Call:
         """Takes a place for the call, or refuses it."""
         try:
-            path = f"/{ctx.method.service_name}/{ctx.method.name}"
-            call = self._gate.admit(path, ctx.request_headers)
+            call = self._gate.admit(f"/{ctx.method.service_name}/{ctx.method.name}", ctx.request_headers)
             call.begin()
         except ServiceError as error:
             raise as_connect(error) from error
-        current.set(call)
-        ctx.response_headers[REQUEST_ID_HEADER] = call.request_id
+        finally:
+            if (known := current.get()) is not None:
+                ctx.response_headers[REQUEST_ID_HEADER] = known.request_id
         return call
 
     async def on_end(self, call: Call, ctx: RequestContext[Any, Any], error: Exception | None, /) -> None:

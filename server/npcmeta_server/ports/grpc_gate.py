@@ -35,7 +35,6 @@ class GrpcGate(grpc.aio.ServerInterceptor):
             call = self._gate.admit(path, _headers(handler_call_details))
         except ServiceError as error:
             return _refusing(error)
-        current.set(call)
         kind = "stream" if handler.request_streaming else "unary"
         kind += "_stream" if handler.response_streaming else "_unary"
         return handler._replace(**{kind: _within(call, getattr(handler, kind), handler.request_streaming)})

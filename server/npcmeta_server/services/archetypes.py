@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from google.protobuf.empty_pb2 import Empty
 
 from npcmeta_server import messages, names
+from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, resources_pb2
 from npcmeta_server.owner_thread import OwnerThread
@@ -47,10 +48,13 @@ class Archetypes:
         size = paging.checked_size(request.page_size)
         after = paging.after(request)
         await self._roster.reserve.follow_all()
-        behind = [name for name in self._roster.repertoire.names if name > after]
-        page, more = paging.cut(behind, size)
+        repertoire = self._roster.repertoire
+        page, more = paging.cut([name for name in repertoire.names if name > after], size)
+        offered = [
+            repertoire.revisions(name) for name in page
+        ]  # at once: while one is described, another may be retired
         return archetypes_pb2.ListArchetypesResponse(
-            archetypes=[await self._described(name) for name in page],
+            archetypes=[await self._described(hosted) for hosted in offered],
             next_page_token=paging.token(request, page[-1]) if more else "",
         )
 
@@ -58,19 +62,19 @@ class Archetypes:
         """One archetype."""
         name = names.archetype_id(request.name)
         await self._roster.reserve.follow(name)
-        return await self._described(name)
+        return await self._of(name)
 
     async def upload_archetype(
         self, requests: AsyncIterator[archetypes_pb2.UploadArchetypeRequest]
     ) -> resources_pb2.Archetype:
         """Takes a file in chunks."""
-        return await self._described(await self._uploads.take(until(self._stopping, requests)))
+        return await self._of(await self._uploads.take(until(self._stopping, requests)))
 
     async def upload_archetype_once(
         self, request: archetypes_pb2.UploadArchetypeOnceRequest
     ) -> resources_pb2.Archetype:
         """Takes a file at once."""
-        return await self._described(await self._uploads.take_once(request))
+        return await self._of(await self._uploads.take_once(request))
 
     async def retire_archetype(self, request: archetypes_pb2.RetireArchetypeRequest) -> Empty:
         """Lets a revision, or a whole archetype, act no more."""
@@ -108,8 +112,13 @@ class Archetypes:
             raise in_use(name, revision, f"{acting} NPCs act with it: move them to another revision, or delete them")
         self._store.do(archetypes.retire, "" if revision else name, key)
 
-    async def _described(self, name: str) -> resources_pb2.Archetype:
-        hosted = self._roster.repertoire.revisions(name)
+    async def _of(self, name: str) -> resources_pb2.Archetype:
+        """An archetype as it is now, or ARCHETYPE_NOT_FOUND."""
+        return await self._described(self._roster.repertoire.revisions(name))
+
+    async def _described(self, hosted: Sequence[Hosted]) -> resources_pb2.Archetype:
+        """An archetype of which these revisions act, the current one first."""
+        name = hosted[0].archetype.name
         if (began := time.monotonic()) >= self._counted_until:
             self._counts = await self._storage.run(self._store.do, archetypes.counts)
             ended = time.monotonic()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from npcmeta_export.state import state_file
-from npcmeta_server import names, portable
+from npcmeta_server import beside, names, portable
 from npcmeta_server.access.caller import caller
 from npcmeta_server.adapting.jobs import ExportJob
 from npcmeta_server.adapting.pool import AdaptationPool
@@ -45,7 +45,8 @@ class Assets:
         collection, part = names.asset(request.name)
         find = self._of_archetype if collection == "archetypes" else self._of_npc
         asset = await self._roster.reserve.with_revision(lambda: find(part))
-        yield assets_pb2.FetchAssetResponse(header=_header(request.name, asset))
+        digest = await beside.run(len(asset.data), lambda: hashlib.sha256(asset.data).hexdigest())
+        yield assets_pb2.FetchAssetResponse(header=_header(request.name, asset, digest))
         for start in range(0, len(asset.data), CHUNK_BYTES):
             yield assets_pb2.FetchAssetResponse(chunk=asset.data[start : start + CHUNK_BYTES])
 
@@ -80,11 +81,11 @@ class Assets:
         return Asset(made, f"{npc}.npc.safetensors", revision.archetype_revision, revision.number)
 
 
-def _header(name: str, asset: Asset) -> assets_pb2.AssetHeader:
+def _header(name: str, asset: Asset, digest: str) -> assets_pb2.AssetHeader:
     return assets_pb2.AssetHeader(
         name=name,
         size_bytes=len(asset.data),
-        sha256=hashlib.sha256(asset.data).hexdigest(),
+        sha256=digest,
         file_name=asset.file_name,
         archetype_revision=asset.archetype_revision,
         npc_revision=asset.npc_revision,

@@ -97,9 +97,7 @@ class Inference:
                 yield inference_pb2.ModelStreamInferResponse(infer_response=response)
             except ServiceError as error:
                 empty = inference_pb2.ModelInferResponse(model_name=request.model_name, id=request.id)
-                yield inference_pb2.ModelStreamInferResponse(
-                    error_message=f"{error.reason}: {error.message}", infer_response=empty
-                )
+                yield inference_pb2.ModelStreamInferResponse(error_message=error.line(), infer_response=empty)
 
     async def _hosted(self, model: str, version: str) -> Hosted:
         hosted = await self._roster.offered(names.checked_id(model, "model_name"))

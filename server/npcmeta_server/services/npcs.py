@@ -108,7 +108,7 @@ class Npcs:
 
     async def create_demonstration(self, request: npcs_pb2.CreateDemonstrationRequest) -> resources_pb2.Demonstration:
         """Stores a clip without adapting."""
-        npc, size = names.npc_id(request.parent), clips.announced(request.examples)
+        npc, size = names.npc_id(request.parent), received()
         key = await beside.run(size, lambda: request_key("CreateDemonstration", request))
         row = await self._storage.run(self._store.npc, npc)
         spec = (await self._roster.offered(row.archetype)).archetype.spec

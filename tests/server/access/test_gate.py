@@ -1,10 +1,13 @@
 """Quotas and places: what one token may use, and what all may use together."""
 
+import contextlib
+import logging
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from npcmeta_server.access.gate import Gate
 from npcmeta_server.access.quotas import Bucket, Meter
@@ -102,3 +105,34 @@ def test_a_request_id_is_the_clients_if_it_is_fit_for_a_log(tmp_path: Path) -> N
     made = {gate.admit(ACT, {"x-request-id": bad}).request_id for bad in ("", "a b", "x" * 65, "a\nERROR forged")}
     assert len(made) == 4
     assert all(len(each) == 16 for each in made)
+
+
+def ended(path: str, reason: str) -> float:
+    return REGISTRY.get_sample_value("npcmeta_calls_total", {"method": path, "reason": reason}) or 0.0
+
+
+@pytest.mark.parametrize("refusal", ["INVALID_TOKEN", "ROLE_NEEDED", "QUOTA_EXCEEDED", "TOO_MANY_CALLS"])
+def test_a_call_that_is_refused_is_counted_and_logged_once_with_its_id(
+    refusal: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate, headers = gate_of(tmp_path, 2, calls=1)
+    path = "/npcmeta.v1.NpcService/DeleteNpc" if refusal == "ROLE_NEEDED" else ACT
+    token = {"INVALID_TOKEN": "Bearer x.y", "TOO_MANY_CALLS": headers["other"]}.get(refusal, headers["game"])
+    before = ended(path, refusal)
+    with contextlib.ExitStack() as busy, caplog.at_level(logging.INFO):
+        if refusal in ("QUOTA_EXCEEDED", "TOO_MANY_CALLS"):
+            busy.enter_context(gate.admit(ACT, {"authorization": headers["game"]}))
+        if refusal == "TOO_MANY_CALLS":
+            busy.enter_context(gate.admit("/grpc.health.v1.Health/Watch", {}))
+        with pytest.raises(ServiceError) as caught, gate.admit(path, {"authorization": token, "x-request-id": "i-7"}):
+            pass
+    assert reason(caught) == refusal
+    assert ended(path, refusal) == before + 1
+    [line] = [each for each in caplog.records if each.levelno == logging.INFO]
+    known = "" if refusal == "INVALID_TOKEN" else token.removeprefix("Bearer ").partition(".")[0]
+    assert [getattr(line, fact) for fact in ("request_id", "method", "reason", "token")] == [
+        "i-7",
+        path,
+        refusal,
+        known,
+    ]

@@ -51,6 +51,15 @@ def test_an_answer_names_the_request_as_the_client_does(secured: Secured) -> Non
     assert dict(caught.value.trailing_metadata())["x-request-id"] == "frame-9"
 
 
+def test_a_refusal_names_the_request_too(secured: Secured) -> None:
+    given = (("x-request-id", "frame-9"),)
+    answer = httpx.post(f"{secured.http}{LIST}", json={}, headers=dict(given), verify=secured.context(), timeout=60)
+    assert (answer.status_code, answer.headers.get("x-request-id")) == (401, "frame-9")
+    with secured.channel() as channel, pytest.raises(grpc.RpcError) as caught:
+        Client(channel).npcs.GetNpc(npcs_pb2.GetNpcRequest(name="npcs/nobody"), metadata=given)
+    assert dict(caught.value.trailing_metadata())["x-request-id"] == "frame-9"
+
+
 def test_a_renewed_certificate_is_shown_to_the_next_client_and_a_broken_one_to_none(secured: Secured) -> None:
     def shown() -> set[str]:
         ports = [int(address.rpartition(":")[2]) for address in (secured.grpc, secured.http)]

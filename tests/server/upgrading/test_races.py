@@ -2,17 +2,22 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import grpc
 import pytest
+from google.protobuf.empty_pb2 import Empty
 
-from npcmeta_server import catalog
+from npcmeta_server import archive, catalog
 from npcmeta_server.adapting.pool import AdaptationPool
+from npcmeta_server.catalog import Catalog
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import adapt_pb2, archetypes_pb2, upgrades_pb2
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.roster import Roster
+from npcmeta_server.services.archetypes import Archetypes
 from npcmeta_server.services.upgrades import Upgrades
 from npcmeta_server.services.uploads import Uploads
 from npcmeta_server.serving import Settings
@@ -22,23 +27,9 @@ from npcmeta_server.upgrading.upgrader import Upgrader
 from npcmeta_server.vetting.vetter import Vetter
 from tests.server.client import Stream, adapt_requests, clip
 from tests.server.in_thread import served
-from tests.server.test_uploads import get
 from tests.server.upgrading.playing import SPEC, Files, Upgrading, wait_for
 
-
-def test_a_request_that_comes_twice_at_once_is_done_once(upgrading: Upgrading, files: Files) -> None:
-    upgrading.client.create("guard", "amy")
-    revision = upgrading.upload(files.new)
-    wanted = upgrades_pb2.UpgradeNpcsRequest(archetype="archetypes/guard", revision=revision, request_id="once")
-    first, again = (each.result() for each in [upgrading.stub.UpgradeNpcs.future(wanted) for _ in range(2)])
-    assert first.name == again.name
-    assert upgrading.end(first).moved == 1
-    retired = archetypes_pb2.RetireArchetypeRequest(
-        name="archetypes/guard", revision=files.old.revision, request_id="once"
-    )
-    for each in [upgrading.client.archetypes.RetireArchetype.future(retired) for _ in range(2)]:
-        each.result()
-    assert [each.revision for each in get(upgrading.client).revisions if each.active] == [revision]
+GUARD = "archetypes/guard"
 
 
 def test_nobody_is_moved_once_the_cancellation_is_answered(upgrading: Upgrading, files: Files) -> None:
@@ -75,24 +66,77 @@ def test_an_upgrade_goes_on_when_the_store_was_away_for_several_tries(
         assert done.moved > 0
 
 
-async def test_an_upgrade_to_a_revision_that_is_just_retired_is_refused(files: Files, tmp_path: Path) -> None:
-    found = catalog.load(files.folder)
-    new = catalog.host_bytes(files.new, source="new")
-    found = found._replace(beside={"guard": [new]})
-    storage, revision = OwnerThread("store"), new.archetype.revision
+class Offices(NamedTuple):
+    """The services about archetypes, of a server with two revisions of the guard and no NPC."""
+
+    uploads: Uploads
+    upgrades: Upgrades
+    archetypes: Archetypes
+    revision: str  # that is not the current one
+
+    async def together(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
+        """Lets calls come at the same time: all wait for their turn before the first one has it."""
+        async with self.uploads.changing:
+            asked = [asyncio.create_task(each) for each in work]
+            await asyncio.sleep(0.3)
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+
+@pytest.fixture(scope="module")
+def found(archetype_folder: Path, files: Files) -> Catalog:
+    return catalog.load(archetype_folder)._replace(beside={"guard": [catalog.host_bytes(files.new, source="new")]})
+
+
+@pytest.fixture
+async def offices(found: Catalog, tmp_path: Path) -> AsyncIterator[Offices]:
+    storage = OwnerThread("store")
     store = await storage.run(Store, f"sqlite:///{tmp_path / 'npcs.db'}")
+    await storage.run(archive.settle, found, store)
     roster, pool = Roster(found, store, storage, 1 << 20), AdaptationPool({}, 0)
     uploads = Uploads(roster, store, storage, pool, Vetter())
-    upgrades = Upgrades(roster, store, storage, uploads, Upgrader(roster, store, storage, pool, uploads.load))
-    async with uploads.changing:
-        asked = asyncio.create_task(
-            upgrades.upgrade_npcs(upgrades_pb2.UpgradeNpcsRequest(archetype="archetypes/guard", revision=revision))
-        )
-        await asyncio.sleep(0.5)  # it waits for its turn
-        await uploads.unload("guard", [revision], lambda: None)
-    with pytest.raises(ServiceError, match="has no revision") as caught:
-        await asked
-    assert caught.value.reason == "ARCHETYPE_NOT_FOUND"
+    upgrades = Upgrader(roster, store, storage, pool, uploads.load)
+    yield Offices(
+        uploads,
+        Upgrades(roster, store, storage, uploads, upgrades),
+        Archetypes(roster, store, storage, uploads, asyncio.Event()),
+        found.beside["guard"][0].archetype.revision,
+    )
+    await upgrades.close()
     await storage.run(store.close)
     for each in (roster, pool, storage):
         each.close()
+
+
+async def test_an_upgrade_that_is_asked_for_twice_at_once_is_begun_once(offices: Offices) -> None:
+    wanted = upgrades_pb2.UpgradeNpcsRequest(archetype=GUARD, revision=offices.revision, request_id="friday")
+    first, again = await offices.together(*(offices.upgrades.upgrade_npcs(wanted) for _ in range(2)))
+    assert first.name == again.name
+    listed = await offices.upgrades.list_upgrades(upgrades_pb2.ListUpgradesRequest(parent=GUARD))
+    assert [each.name for each in listed.upgrades] == [first.name]
+
+
+async def test_a_retirement_that_is_asked_for_twice_at_once_is_done_once(offices: Offices) -> None:
+    wanted = archetypes_pb2.RetireArchetypeRequest(name=GUARD, revision=offices.revision, request_id="friday")
+    assert await offices.together(*(offices.archetypes.retire_archetype(wanted) for _ in range(2))) == [Empty()] * 2
+    [left] = (await offices.archetypes.get_archetype(archetypes_pb2.GetArchetypeRequest(name=GUARD))).revisions
+    assert left.revision != offices.revision
+
+
+async def test_an_upgrade_to_a_revision_that_is_just_retired_is_refused(offices: Offices) -> None:
+    retired = archetypes_pb2.RetireArchetypeRequest(name=GUARD, revision=offices.revision)
+    wanted = upgrades_pb2.UpgradeNpcsRequest(archetype=GUARD, revision=offices.revision)
+    done, refused = await offices.together(
+        offices.archetypes.retire_archetype(retired), offices.upgrades.upgrade_npcs(wanted)
+    )
+    assert done == Empty()
+    assert isinstance(refused, ServiceError)
+    assert refused.reason == "ARCHETYPE_NOT_FOUND"
+
+
+async def test_a_list_that_begins_before_an_archetype_is_retired_still_shows_it(offices: Offices) -> None:
+    retired = archetypes_pb2.RetireArchetypeRequest(name="archetypes/warden")
+    listed, _ = await asyncio.gather(
+        offices.archetypes.list_archetypes(archetypes_pb2.ListArchetypesRequest()),
+        offices.archetypes.retire_archetype(retired),
+    )
+    assert [each.name for each in listed.archetypes][-1] == "archetypes/warden"
