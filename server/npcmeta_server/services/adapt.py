@@ -68,7 +68,7 @@ class Adapt:
 
     async def adapt_once(self, request: adapt_pb2.AdaptOnceRequest) -> AsyncIterator[adapt_pb2.AdaptResponse]:
         """The same with everything in one request: it is adapted to at the end, and a retry has to say the same."""
-        with self._memory.share() as share:
+        with self._memory.share(caller()) as share:
             share.take(2 * received())  # as it came, and parsed
             content = await beside.run(received(), lambda: adapt_requests.digest(request))
             async for response in self._answers(adapt_requests.at_once(request), content):
@@ -100,7 +100,7 @@ class Adapt:
             if not isinstance(pupil, Pupil):
                 send(committed(pupil))
                 return
-            with self._memory.share() as share:
+            with self._memory.share(caller()) as share:
                 share.take_clips(pupil.known)
                 send(started(pupil.row, pupil.hosted.archetype.revision, pupil.known))
                 await self._teach(pupil, requests, send, share)

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from npcmeta.archetype import acting_part, begin_npc, build_learner, npc_to_bytes
 from npcmeta_server import beside, clips, messages, names, portable
-from npcmeta_server.access.caller import received
+from npcmeta_server.access.caller import caller, received
 from npcmeta_server.adapting.memory import LessonMemory, Share
 from npcmeta_server.adapting.pool import AdaptationPool
 from npcmeta_server.catalog import Hosted
@@ -62,7 +62,7 @@ class Npcs:
 
     async def import_npc(self, request: npcs_pb2.ImportNpcRequest) -> resources_pb2.Npc:
         """Makes an NPC of a file, on the thread for files: it may be long, and is anybody's."""
-        with self._memory.share() as share:
+        with self._memory.share(caller()) as share:
             share.take(3 * received())  # as it came, parsed, and the file
             return await self._import(request, share)
 

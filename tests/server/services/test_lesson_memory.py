@@ -35,7 +35,7 @@ with grpc.insecure_channel(sys.argv[1]) as channel:
 @pytest.fixture(scope="module")
 def narrow(archetype_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     store = f"sqlite:///{tmp_path_factory.mktemp('narrow') / 'npcs.db'}"
-    with served(Settings(archetype_folder, store, "127.0.0.1", 0, 0, lesson_bytes=2 * HELD - 1)) as server:
+    with served(Settings(archetype_folder, store, "127.0.0.1", 0, 0, lesson_bytes=4 * HELD - 1)) as server:
         yield server
 
 
@@ -128,6 +128,19 @@ def test_beyond_the_budget_a_stream_is_refused_and_everybody_else_goes_on(
     commit(first)
     client.adapt(other, clip(SPEC, 40))
     assert [client.get(each).examples for each in (npc, other)] == [100, 40]
+
+
+def test_one_client_cannot_take_what_another_needs(narrow: Served, channel: grpc.Channel) -> None:
+    client = Client(channel)
+    npcs = [client.create("guard") for _ in range(3)]
+    first = shown_to(channel, npcs[0])
+    with pytest.raises(grpc.RpcError, match="half of what other clients leave"):
+        client.adapt(npcs[1], SHOWN)
+    own = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
+    with grpc.insecure_channel(narrow.grpc, own) as other:
+        Client(other).adapt(npcs[1], SHOWN)
+    discard(first)
+    client.adapt(npcs[1], clip(SPEC, 1))
 
 
 def test_what_an_npc_was_shown_before_counts_with_what_comes(narrow: Served, channel: grpc.Channel) -> None:
