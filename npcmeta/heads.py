@@ -95,10 +95,10 @@ def build_head(action: ActionSpec, fixed_std: float = 0.0) -> Head:
         if continuous:
             std = torch.exp(spread(params)[0])
             moves = (moves + std * noise[..., :continuous]).clamp(-1.0, 1.0)
-        gumbel = noise[..., continuous:].split(action.branch_sizes, -1) if choices else ()
-        picks = [(logits + shake).argmax(-1) for logits, shake in zip(branches(params, mask), gumbel, strict=True)]
-        empty = torch.zeros(*params.shape[:-1], 0, dtype=torch.int64, device=params.device)
-        return Action(moves, torch.stack(picks, -1) if picks else empty)
+        if not choices:
+            return Action(moves, torch.zeros(*params.shape[:-1], 0, dtype=torch.int64, device=params.device))
+        shaken = _masked(params[..., first_logit:] + noise[..., continuous:], mask, action)
+        return Action(moves, torch.cat([scores.argmax(-1, keepdim=True) for scores in shaken], -1))
 
     def mode(params: Tensor, mask: Tensor) -> Action:
         return sample(params, mask, params.new_zeros(*params.shape[:-1], continuous + choices))

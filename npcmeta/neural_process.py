@@ -8,6 +8,7 @@ a context of zero, or None, leaves the unadapted policy.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -89,6 +90,8 @@ def decode_from(
     generator: Generator | None = None,
 ) -> Tensor:
     """What `decode` returns, from what the first layer said."""
+    if first.shape[1] == 1:  # as in games: a graph of rows needs no shapes
+        return _decode_with_layers(meta, context, first.squeeze(1), activation, dropout, generator)[0].unsqueeze(1)
     return _decode_with_layers(meta, context, first, activation, dropout, generator)[0]
 
 
@@ -100,7 +103,10 @@ def _decode_with_layers(
     dropout: float = 0.0,
     generator: Generator | None = None,
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-    """What `decode_from` returns, and of every hidden layer what it said and what the next one was given."""
+    """What `decode_from` returns, and of every hidden layer what it said and what the next one was given.
+
+    `first` may also be rows [T, size], one for each context.
+    """
     decoder = networks.under_prefix("decoder.", meta)
     function, _ = networks.ACTIVATIONS[activation]
     layers = range(networks.depth(decoder) - 1)
@@ -109,8 +115,8 @@ def _decode_with_layers(
     for layer, change in zip(layers, modulation, strict=True):
         x = said
         if change is not None:
-            scale, shift = change.chunk(2, -1)
-            x = x * (1 + scale) + shift
+            scale, shift = change if x.dim() == 2 else (value.unsqueeze(-2) for value in change)
+            x = x * scale + shift
         x = function(x)
         x = x if generator is None else networks.dropout(x, dropout, generator)
         seen.append((said, x))
@@ -123,10 +129,22 @@ def run(meta: Params, part: str, x: Tensor, activation: str) -> Tensor:
     return networks.forward(networks.under_prefix(f"{part}.", meta), x, activation)[0]
 
 
-def _modulate(meta: Params, decoder: Params, context: Tensor) -> tuple[Tensor, ...]:
-    """What a context does to each hidden layer, [T, 1, 2 * size]."""
-    change = context.unsqueeze(-2) @ meta["modulation.0.weight"]
-    return change.split([2 * decoder[f"{i}.bias"].shape[-1] for i in range(networks.depth(decoder) - 1)], -1)
+class _Change(NamedTuple):
+    """What a context does to a hidden layer, [T, size] each."""
+
+    scale: Tensor
+    shift: Tensor
+
+
+def _modulate(meta: Params, decoder: Params, context: Tensor) -> list[_Change]:
+    """What a context does to each hidden layer: one product for each, as to split a large one is to write it twice."""
+    weights = meta["modulation.0.weight"].split(
+        [decoder[f"{i}.bias"].shape[-1] for i in range(networks.depth(decoder) - 1) for _ in _Change._fields], -1
+    )
+    return [
+        _Change(torch.addmm(torch.ones_like(scale[0]), context, scale), context @ shift)
+        for scale, shift in zip(weights[::2], weights[1::2], strict=True)
+    ]
 
 
 def context_gradients(
@@ -146,5 +164,5 @@ def context_gradients(
         said, given = layers[layer]
         delta = (delta @ decoder[f"{layer + 1}.weight"].transpose(-1, -2)) * slope(given)
         by_layer[:0] = [delta * said, delta]
-        delta = delta * (1 + changes[layer].chunk(2, -1)[0])
+        delta = delta * changes[layer].scale.unsqueeze(-2)
     return torch.cat(by_layer, -1) @ modulation.transpose(-1, -2)

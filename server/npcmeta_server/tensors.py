@@ -32,21 +32,13 @@ def read(message: tensor_pb2.Tensor, what: str, kinds: tuple[int, ...], shape: t
     Raises:
         ServiceError: INVALID_TENSOR, saying what came and what was expected.
     """
-    if message.data_type == tensor_pb2.DATA_TYPE_UNSPECIFIED and not message.shape and not message.data:
-        raise _wrong(what, f"{what} is missing, or has no data_type")
     found = tuple(message.shape)
-    shown = f"[{', '.join([str(size) for size in found[:MAX_SHOWN]] + ['...'] * (len(found) > MAX_SHOWN))}]"
-    names = " or ".join(tensor_pb2.DataType.Name(kind) for kind in kinds)
-    wanted = f"{names} [{', '.join('n' if size is None else str(size) for size in shape)}]"
-    fits = len(found) == len(shape) and all(s is None or s == f for s, f in zip(shape, found, strict=True))
-    if message.data_type not in kinds or not fits or any(size < 0 for size in found):
-        kind = tensor_pb2.DataType.Name(message.data_type) if message.data_type in DTYPES else "no known type"
-        raise _wrong(what, f"{what} is {kind} {shown}, expected {wanted}")
+    if message.data_type not in kinds or not _fits(found, shape):
+        raise _misshapen(message, what, kinds, shape)
     dtype = DTYPES[message.data_type]
-    expected = math.prod(found) * dtype.itemsize
     data = message.data  # a copy each time
-    if len(data) != expected:
-        raise _wrong(what, f"{what} holds {len(data)} bytes, expected {expected} for {wanted} of {shown}")
+    if len(data) != math.prod(found) * dtype.itemsize:
+        raise _misshapen(message, what, kinds, shape)
     values = np.frombuffer(data, dtype).reshape(found)
     if dtype.kind == "f" and not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
@@ -93,10 +85,33 @@ def check_mask(mask: np.ndarray, spec: BehaviorSpec) -> None:
         start += size
 
 
-def write(values: np.ndarray) -> tensor_pb2.Tensor:
-    """An array on the wire."""
-    data = np.ascontiguousarray(values)
-    return tensor_pb2.Tensor(data_type=CODES[data.dtype], shape=data.shape, data=data.tobytes())
+def write(values: np.ndarray, into: tensor_pb2.Tensor | None = None) -> tensor_pb2.Tensor:
+    """An array on the wire: a message of its own, or a part of another, which then need not be copied."""
+    message = tensor_pb2.Tensor() if into is None else into
+    message.data_type, message.data = CODES[values.dtype], values.tobytes()  # in order, however the array lies
+    message.shape.extend(values.shape)
+    return message
+
+
+def _misshapen(
+    message: tensor_pb2.Tensor, what: str, kinds: tuple[int, ...], shape: tuple[int | None, ...]
+) -> ServiceError:
+    """What to answer to a tensor of another type, shape or size; only then are there words to be put together."""
+    if message.data_type == tensor_pb2.DATA_TYPE_UNSPECIFIED and not message.shape and not message.data:
+        return _wrong(what, f"{what} is missing, or has no data_type")
+    found = tuple(message.shape)
+    shown = f"[{', '.join([str(size) for size in found[:MAX_SHOWN]] + ['...'] * (len(found) > MAX_SHOWN))}]"
+    names = " or ".join(tensor_pb2.DataType.Name(kind) for kind in kinds)
+    wanted = f"{names} [{', '.join('n' if size is None else str(size) for size in shape)}]"
+    if message.data_type not in kinds or not _fits(found, shape):
+        kind = tensor_pb2.DataType.Name(message.data_type) if message.data_type in DTYPES else "no known type"
+        return _wrong(what, f"{what} is {kind} {shown}, expected {wanted}")
+    expected = math.prod(found) * DTYPES[message.data_type].itemsize
+    return _wrong(what, f"{what} holds {len(message.data)} bytes, expected {expected} for {wanted} of {shown}")
+
+
+def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
+    return len(found) == len(shape) and all(f >= 0 and s in (None, f) for s, f in zip(shape, found, strict=True))
 
 
 def _wrong(what: str, message: str, **metadata: object) -> ServiceError:

@@ -190,9 +190,9 @@ def _write(part: act_pb2.Part, decided: Decisions, result: act_pb2.PartResult) -
         )
     result.indices.extend(part.indices)
     if decided.continuous.shape[1]:
-        result.continuous_actions.CopyFrom(tensors.write(decided.continuous))
+        tensors.write(decided.continuous, result.continuous_actions)
     if decided.discrete.shape[1]:
-        result.discrete_actions.CopyFrom(tensors.write(decided.discrete))
+        tensors.write(decided.discrete, result.discrete_actions)
     result.revisions.extend(decided.revisions.tolist())
 
 

@@ -79,7 +79,7 @@ class Game:
             archetype=archetype, npcs=[f"npcs/{npc}"] * len(observation), observations=tensors.write(observation)
         )
         if mask.shape[1]:
-            request.action_mask.CopyFrom(tensors.write(mask))
+            tensors.write(mask, request.action_mask)
         answer = await self._act.ActOnce(request)
         return array(answer.continuous_actions, len(observation)), array(answer.discrete_actions, len(observation))
 
@@ -156,10 +156,10 @@ def clip(examples: Examples, row: int, first: int, last: int) -> tensor_pb2.Exam
     taken: Action = one.action
     message = tensor_pb2.Examples(observations=tensors.write(one.observation[0, first:last].numpy()))
     if taken.continuous.shape[-1]:
-        message.continuous_actions.CopyFrom(tensors.write(taken.continuous[0, first:last].numpy()))
+        tensors.write(taken.continuous[0, first:last].numpy(), message.continuous_actions)
     if taken.discrete.shape[-1]:
-        message.discrete_actions.CopyFrom(tensors.write(taken.discrete[0, first:last].numpy()))
-        message.action_mask.CopyFrom(tensors.write(one.action_mask[0, first:last].numpy()))
+        tensors.write(taken.discrete[0, first:last].numpy(), message.discrete_actions)
+        tensors.write(one.action_mask[0, first:last].numpy(), message.action_mask)
     return message
 
 

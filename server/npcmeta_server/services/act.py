@@ -66,9 +66,9 @@ class Act:
             raise ServiceError("NPC_NOT_FOUND", f"{gone} was deleted meanwhile", npc=gone)
         response = act_pb2.ActOnceResponse(archetype_revision=hosted.archetype.revision)
         if decided.continuous.shape[1]:
-            response.continuous_actions.CopyFrom(tensors.write(decided.continuous))
+            tensors.write(decided.continuous, response.continuous_actions)
         if decided.discrete.shape[1]:
-            response.discrete_actions.CopyFrom(tensors.write(decided.discrete))
+            tensors.write(decided.discrete, response.discrete_actions)
         response.revisions.extend(decided.revisions.tolist())
         return response
 
