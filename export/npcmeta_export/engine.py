@@ -53,14 +53,14 @@ class Engine(NamedTuple):
 def decide(policy: Policy, engine: Engine, state: Params, inputs: Inputs) -> Inputs:
     """Outputs and head parameters of each row from its state and observation; every row is a task of its own."""
     observation = inputs[engine.observation].unsqueeze(1)
-    params = policy.learner.predict(policy.archetype.meta, state, observation).squeeze(1)
+    params = policy.learner.predict(policy.archetype.meta, state, observation)[:, 0]
     return engine.act(policy, params, inputs, state) | {HEAD_PARAMS: params}
 
 
 def decide_together(policy: Policy, engine: Engine, state: Params, inputs: Inputs) -> Inputs:
     """The same for one character: all rows are observations of the single task in `state`."""
     observation = inputs[engine.observation].unsqueeze(0)
-    params = policy.learner.predict(policy.archetype.meta, state, observation).squeeze(0)
+    params = policy.learner.predict(policy.archetype.meta, state, observation)[0]
     return engine.act(policy, params, inputs, state) | {HEAD_PARAMS: params}
 
 

@@ -17,9 +17,6 @@ from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
 from npcmeta_server.seating import Acting
 
 
-NOBODY = np.zeros(0, np.int64)
-
-
 class Deciding(NamedTuple):
     """Who decides in a frame: a row of the bank and a seed for each."""
 
@@ -35,6 +32,7 @@ class Group:
         """Begins empty."""
         self.hosted, self.sampled = hosted, False
         self._members: dict[int, Acting] = {}
+        self._found: tuple[np.ndarray, Deciding] | None = None  # who was asked for last, and what was found
         self._sort()
 
     @property
@@ -82,10 +80,9 @@ class Group:
     def find(self, indices: Sequence[int]) -> Deciding:
         """Who decides, or NOT_IN_CAST."""
         wanted = np.asarray(indices, np.int64)
-        if np.array_equal(wanted, self._asked):  # a game asks for the same NPCs in frame after frame
-            return self._found
-        self._found, self._asked = self._find(wanted), wanted
-        return self._found
+        if self._found is None or not np.array_equal(wanted, self._found[0]):
+            self._found = wanted, self._find(wanted)
+        return self._found[1]  # mostly what was found before: a game asks for the same NPCs in frame after frame
 
     def _find(self, wanted: np.ndarray) -> Deciding:
         at = np.minimum(np.searchsorted(self._indices, wanted), max(0, len(self._indices) - 1))
@@ -101,7 +98,7 @@ class Group:
         count, members = len(self._members), self._members.values()
         indices = np.fromiter(self._members, np.int64, count)
         order = indices.argsort()
-        self._asked, self._found = NOBODY, Deciding([], NOBODY, NOBODY.astype(np.uint64))
+        self._found = None
         self._indices = indices[order]
         self._rows = np.fromiter((acting.row for acting in members), np.int64, count)[order]
         self._seeds = np.fromiter((acting.seed for acting in members), np.uint64, count)[order]

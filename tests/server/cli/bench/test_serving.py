@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,11 +30,22 @@ def test_figures_hold_what_scripts_rely_on(
     path = tmp_path / "new" / "figures.json"
     assert main(["bench", "serving", "--repeats", "1", "--json", str(path)]) == 0
     found = json.loads(path.read_text())
+    families = found.pop("families")
+    assert list(families) == ["arena", "recorded"]
+    assert families["arena"] == found
+    assert found["bytes_per_npc"] == 32 * 4  # a context
+    assert 1_000 < families["recorded"]["bytes_per_npc"] < 50_000  # some matrices, not a network
+    for of in families.values():
+        check_figures(of)
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out.count("dropped or wrong frames: 0") == 2
+
+
+def check_figures(found: dict[str, Any]) -> None:
     assert set(found) == {"ratios", "dropped_frames", "bytes_per_npc", "rows"}
     assert set(found["ratios"]) == set(figures.TARGETS)
     assert all(value > 0 for value in found["ratios"].values())
     assert found["dropped_frames"] == 0
-    assert 1_000 < found["bytes_per_npc"] < 50_000  # a matrix or two, not a network
     frames = {(row["server"], row["npcs"]): row for row in found["rows"] if row["kind"] == "frame"}
     servers = {"npcmeta", "echo", "shared", "sessions"} | ({mlserver.NAME} if mlserver.installed() else set())
     assert set(frames) == {(name, rows) for name in servers for rows in (3, 5)}
@@ -43,8 +55,6 @@ def test_figures_hold_what_scripts_rely_on(
     assert pair["adaptations"] > 0
     (adapt,) = (row for row in found["rows"] if row["kind"] == "adapt")
     assert 0 < adapt["inner_loop_p50_ms"] < adapt["adapt_p50_ms"]
-    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert "dropped or wrong frames: 0" in capsys.readouterr().out
 
 
 def sent(at: float, revisions: list[int], actions: list[float], *, status: int = 0) -> Sent:
@@ -86,7 +96,7 @@ def test_other_systems_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 def test_what_mlserver_is_asked_fits_the_model_that_it_serves(tmp_path: Path) -> None:
-    archetype = measuring.make_archetype(tmp_path)
+    archetype = measuring.make_archetype(tmp_path, "recorded")
     session = load_session(fill(make_template(archetype, ORT), begin_npc(archetype, "average")))
     request = inference_pb2.ModelInferRequest.FromString(mlserver.frame(3))
     types = {"FP32": np.float32, "BOOL": np.bool_}

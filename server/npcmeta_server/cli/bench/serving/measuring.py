@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from npcmeta import learners
+from npcmeta import training
 from npcmeta.archetype import Archetype, begin_npc, build_learner, draw_state_noise, save_archetype
 from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
 from npcmeta_export.ort import ORT
@@ -82,9 +82,9 @@ class Found(NamedTuple):
     crowd: list[tuple[float, float]]  # adaptations a second: one client, many
 
 
-def measure(work: Work, rounds: int, console: Console) -> Found:
-    """Measures everything, in turns."""
-    with stage(work) as running:
+def measure(work: Work, family: str, rounds: int, console: Console) -> Found:
+    """Measures everything, in turns, with the default learner as a family trains it."""
+    with stage(work, family) as running:
         frames, taken = in_turns(running, work, rounds, console)
         period = 2 * sorted(frames[OURS, work.small])[len(frames[OURS, work.small]) // 2]
         pairs = [
@@ -100,12 +100,12 @@ def measure(work: Work, rounds: int, console: Console) -> Found:
 
 
 @contextlib.contextmanager
-def stage(work: Work) -> Iterator[Stage]:
+def stage(work: Work, family: str) -> Iterator[Stage]:
     """Starts all servers and the load generators; ends them."""
     processor.check()
     with contextlib.ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="npcmeta-bench-")))
-        archetype = make_archetype(folder)
+        archetype = make_archetype(folder, family)
         model = fill(make_template(archetype, ORT), begin_npc(archetype, "average"))
         sizes = (work.small, work.large)
         addresses, pids, memory = {}, {}, {}
@@ -127,9 +127,9 @@ def stage(work: Work) -> Iterator[Stage]:
         yield Stage(folder, archetype, ours.pid, pids, memory, game, designers, designers_pid, busy)
 
 
-def make_archetype(folder: Path) -> Archetype:
+def make_archetype(folder: Path, family: str) -> Archetype:
     """Writes an archetype that was not trained: what it costs to serve does not depend on what it knows."""
-    settings = learners.settings_type(LEARNER)()
+    settings = training.choose_settings(family, LEARNER, {})
     meta = settings.build(SPEC).init(torch.Generator().manual_seed(0))
     unit = Normaliser((0.0,) * SPEC.observation_size, (1.0,) * SPEC.observation_size)
     archetype = Archetype(world.NAME, "bench", LEARNER, settings, SPEC, unit, {}, {}, meta)
