@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +38,9 @@ class Behavior(NamedTuple):
             raise RecordingError(f"{source}: {', and '.join(wrong)}")
 
 
+KEYS = ", ".join(Behavior._fields)
+
+
 def read_behavior(path: Path) -> Behavior:
     """Reads the file; a folder need not have one.
 
@@ -53,10 +57,10 @@ def read_behavior(path: Path) -> Behavior:
         values = json.loads(text)
     except (ValueError, OSError, RecursionError) as error:
         raise RecordingError(f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(values, dict) or not set(values) <= set(Behavior._fields):
-        raise RecordingError(
-            f"{path}: expected an object with some of {', '.join(Behavior._fields)}; got {text[:200]!r}"
-        )
+    if not isinstance(values, dict):
+        raise RecordingError(f"{path}: {reprlib.repr(values)}; expected an object with some of {KEYS}")
+    if unknown := sorted(set(values) - set(Behavior._fields)):
+        raise RecordingError(f"{path}: there is no {reprlib.repr(unknown[0])}; expected some of {KEYS}")
     return _checked(values, str(path))
 
 

@@ -161,9 +161,11 @@ def _describe(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, sour
     with archive.open(member) as stream:
         text, start = _header(stream, name, source)
     matched = HEADER.fullmatch(text)
+    expected = ARRAYS[name]
     if matched is None:
-        raise RecordingError(f"{source}: {name} is not a plain array of numbers ({text[:120]!r})")
-    expected, dtype = ARRAYS[name], np.dtype(matched[1])
+        wanted = f"a plain array of numbers ({text.strip()[:120]!r}); expected {expected.kind_names}"
+        raise RecordingError(f"{source}: {name} is not {wanted}")
+    dtype = np.dtype(matched[1])
     shape = tuple(int(size) for size in matched[3].replace(" ", "").split(",") if size)
     if dtype.kind not in expected.kinds or len(shape) != len(expected.axes):
         wanted = f"{expected.kind_names} [{', '.join(expected.axes)}]"

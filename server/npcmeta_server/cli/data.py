@@ -166,10 +166,15 @@ def ranges(what: str, columns: inspect.Ranges) -> Table:
         table.add_column(heading, justify="right")
     for index in range(min(len(columns.mean), MAX_COLUMNS)):
         constant = " (never changes)" if columns.low[index] == columns.high[index] else ""
-        table.add_row(f"{index}{constant}", *(f"{value[index]:.3f}" for value in columns))
+        table.add_row(f"{index}{constant}", *(number(float(value[index])) for value in columns))
     if len(columns.mean) > MAX_COLUMNS:
         table.add_row(f"and {len(columns.mean) - MAX_COLUMNS} more")
     return table
+
+
+def number(value: float) -> str:
+    """Three decimals; three digits of what would be lost in them, or fill a line."""
+    return f"{value:.3f}" if value == 0 or 0.1 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _alignment(demos: Sequence[Demo]) -> Iterator[str]:

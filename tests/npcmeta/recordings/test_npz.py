@@ -108,7 +108,8 @@ WRONG = {
     "the tick rate is 0.0 Hz": GOOD | {"tick_rate_hz": 0.0},
     "the tick rate is nan Hz": GOOD | {"tick_rate_hz": np.nan},
     "observations is empty": {"observations": OBSERVATIONS[:0], "discrete_actions": CHOICES[:0]},
-    "observations is not a plain array of numbers": GOOD | {"observations": np.full((4, 3), "one")},
+    r"observations is not a plain array of numbers .*; expected float32": GOOD
+    | {"observations": np.full((4, 3), "one")},
 }
 
 

@@ -102,6 +102,18 @@ def test_columns_and_choices_that_say_nothing_are_problems(tmp_path: Path, capsy
     assert any("not enough to train on or evaluate: discrete_actions, branch 0" in line for line in said)
 
 
+def test_numbers_of_any_size_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scales = np.array([1.0, 1e-5, 1e12], np.float32)
+    write_npz(
+        tmp_path / "clip.npz",
+        play(200)._replace(observations=np.tile([[1.0], [3.0]], (100, 3)).astype(np.float32) * scales),
+    )
+    said = inspect(tmp_path / "clip.npz", capsys)
+    assert "0 2.000 1.000 1.000 3.000" in said
+    assert "1 2e-05 1e-05 1e-05 3e-05" in said
+    assert "2 2e+12 1e+12 1e+12 3e+12" in said
+
+
 def test_names_from_a_file_cannot_dress_up_the_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_demo(tmp_path / "clip.demo", play(40)._replace(name="[red]\x1b[2J"), brain="[bold]x")
     said = inspect(tmp_path / "clip.demo", capsys)
