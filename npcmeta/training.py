@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from npcmeta import evaluate, learners, tasks
 from npcmeta.archetype import Archetype, draw_state_noise
-from npcmeta.learners import Settings
+from npcmeta.learners import Settings, choices
 from npcmeta.learners import settings as learner_settings
 from npcmeta.normalising import normalised
 from npcmeta.outer_loop import Outcome, OuterLoop, OuterSettings
@@ -22,7 +21,7 @@ from npcmeta.types import Learner, Normaliser, Params, TaskFamily, TaskSplits
 
 NORMALISER_TASKS = 64
 MAX_VALIDATION_TASKS = 64
-CANDIDATE_TASKS = 16
+CHOICE_TASKS = 16
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 
@@ -75,20 +74,26 @@ def validator(
     learner: Learner, family: TaskFamily, shots: tuple[int, ...], max_tasks: int = MAX_VALIDATION_TASKS
 ) -> Callable[[Params], float]:
     """Builds a function from meta-parameters to their mean adapted NLL over the given shots."""
+    score = scorer(learner, family, shots, max_tasks)
+    return lambda meta: choices.mean(score(meta))
+
+
+def scorer(
+    learner: Learner, family: TaskFamily, shots: tuple[int, ...], max_tasks: int
+) -> Callable[[Params], list[Tensor]]:
+    """Builds a function from meta-parameters to the adapted NLL of each task [T], for each of the numbers of shots."""
     batches = [named.task for named in (family.evaluation(k) for k in shots) if named.ids]
     if not batches:
         batches = [family.evaluation(0).task]
     rows = torch.arange(max_tasks)
     batches = [evaluate.take_tasks(task, rows[: task.support.weight.shape[0]]) for task in batches]
 
-    def validate(meta: Params) -> float:
-        scores = []
-        for task in batches:
-            noise = draw_state_noise(learner, range(task.support.weight.shape[0]))
-            scores.append(float(evaluate.evaluate(learner, meta, noise, task).nll.mean()))
-        return math.fsum(scores) / len(scores)
+    def score(meta: Params) -> list[Tensor]:
+        noises = [draw_state_noise(learner, range(task.support.weight.shape[0])) for task in batches]
+        pairs = zip(noises, batches, strict=True)
+        return [evaluate.evaluate(learner, meta, noise, task).nll for noise, task in pairs]
 
-    return validate
+    return score
 
 
 def validation_shots(draft: Archetype) -> tuple[int, ...]:
@@ -126,24 +131,23 @@ def train(
     identity = {"learner": draft.learner_name, "learner settings": learner_settings.to_json(draft.settings),
                 "family": draft.family, "split": splits.summary}  # fmt: skip
     run(loop, checkpoint, identity, watch)
-    settings = choose_candidate(draft, splits, loop.best)
+    settings = choose(draft, splits, loop.best)
     measured = {"outer": dataclasses.asdict(outer), "seed": seed, "best_validation_nll": loop.best_validation,
                 "validation_shots": list(shots), "history": loop.history}  # fmt: skip
     return draft._replace(settings=settings, meta=loop.best, provenance=draft.provenance | measured)
 
 
-def choose_candidate(draft: Archetype, splits: TaskSplits, meta: Params) -> Settings:
-    """The candidate of the settings with the lowest adapted NLL on a few validation tasks."""
-    candidates = draft.settings.candidates()
-    if len(candidates) == 1:
-        return candidates[0]
-    shots = tasks.find(draft.family).validation_shots
+def choose(draft: Archetype, splits: TaskSplits, meta: Params) -> Settings:
+    """The settings that training did not fix, by the adapted NLL on a few validation tasks."""
+    shots, settings = tasks.find(draft.family).validation_shots, draft.settings
 
-    def nll(settings: Settings) -> float:
-        learner = normalised(settings.build(draft.spec), draft.normaliser)
-        return validator(learner, splits.validation, shots, CANDIDATE_TASKS)(meta)
+    def nll(candidate: Settings) -> list[Tensor]:
+        learner = normalised(candidate.build(draft.spec), draft.normaliser)
+        return scorer(learner, splits.validation, shots, CHOICE_TASKS)(meta)
 
-    return min(candidates, key=nll)
+    for choice in draft.settings.choices(draft.spec):
+        settings = choices.best(settings, choice, nll)
+    return settings
 
 
 def run(loop: OuterLoop, checkpoint: Path, identity: dict[str, Any], watch: Callable[[Outcome], None]) -> None:

@@ -20,6 +20,7 @@ from npcmeta.learners import (
     protonet,
     reptile,
 )
+from npcmeta.learners.choices import Choice
 from npcmeta.types import BehaviorSpec, Learner
 
 
@@ -30,8 +31,8 @@ class Settings(Protocol):
         """Builds the learner for characters of this spec."""
         ...
 
-    def candidates(self) -> Sequence[Settings]:
-        """Settings that training did not fix, to be chosen on validation tasks; one or more."""
+    def choices(self, spec: BehaviorSpec) -> Sequence[Choice]:
+        """Settings that training does not fix, to be chosen on validation tasks, one choice after the other."""
         ...
 
 

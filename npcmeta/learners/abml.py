@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks, variational
+from npcmeta.learners.choices import Choice
 from npcmeta.types import Action, BehaviorSpec, Examples, Learner, Params, Task
 from npcmeta.variational import Gaussian
 
@@ -44,9 +45,9 @@ class AbmlSettings:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
 
-    def candidates(self) -> list[AbmlSettings]:
+    def choices(self, spec: BehaviorSpec) -> list[Choice]:
         """Nothing is left to choose after training: the inner loop was trained as it is."""
-        return [self]
+        return []
 
 
 def build(settings: AbmlSettings, spec: BehaviorSpec) -> Learner:

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks
 from npcmeta.learners import modulated_network
+from npcmeta.learners.choices import Choice
 from npcmeta.learners.modulated_network import ModulatedNetwork
 from npcmeta.learners.query_loss import query_loss
 from npcmeta.types import BehaviorSpec, Examples, Head, Learner, Params, Task
@@ -50,9 +51,9 @@ class CaviaSettings:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
 
-    def candidates(self) -> list[CaviaSettings]:
+    def choices(self, spec: BehaviorSpec) -> list[Choice]:
         """Nothing is left to choose after training: the inner loop was trained as it is."""
-        return [self]
+        return []
 
 
 def build(settings: CaviaSettings, spec: BehaviorSpec) -> Learner:

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, networks, neural_process
+from npcmeta.learners.choices import Choice
 from npcmeta.learners.query_loss import mean_nll
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
@@ -38,9 +39,9 @@ class CnpSettings:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
 
-    def candidates(self) -> list[CnpSettings]:
+    def choices(self, spec: BehaviorSpec) -> list[Choice]:
         """Nothing is left to choose after training."""
-        return [self]
+        return []
 
 
 def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:

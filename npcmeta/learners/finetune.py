@@ -6,7 +6,6 @@ all; with steps in proportion to the number of examples it is hard to beat at se
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks
+from npcmeta.learners.choices import Choice
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -42,9 +42,9 @@ class FinetuneSettings:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
 
-    def candidates(self) -> list[FinetuneSettings]:
+    def choices(self, spec: BehaviorSpec) -> list[Choice]:
         """Inner rates to choose from on validation tasks, once the average policy is trained."""
-        return [dataclasses.replace(self, inner_rate=rate) for rate in RATES]
+        return [Choice([{"inner_rate": rate} for rate in RATES])]
 
 
 def build(settings: FinetuneSettings, spec: BehaviorSpec) -> Learner:

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, networks, neural_process, variational
+from npcmeta.learners.choices import Choice
 from npcmeta.learners.query_loss import mean_nll
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 from npcmeta.variational import Gaussian
@@ -42,9 +43,9 @@ class LatentNpSettings:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
 
-    def candidates(self) -> list[LatentNpSettings]:
+    def choices(self, spec: BehaviorSpec) -> list[Choice]:
         """Nothing is left to choose after training."""
-        return [self]
+        return []
 
 
 def build(settings: LatentNpSettings, spec: BehaviorSpec) -> Learner:

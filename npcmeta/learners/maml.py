@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from npcmeta import dual, heads, inner_loop, networks
 from npcmeta.dual import Descent
 from npcmeta.learners import maml_by_steps
+from npcmeta.learners.choices import Choice
 from npcmeta.learners.maml_by_steps import moved_layer
 from npcmeta.learners.query_loss import query_loss
 from npcmeta.meta_gradient import InnerLoop, predict_adapted
@@ -54,9 +55,9 @@ class MamlSettings:
         """Builds the learner for characters of this spec."""
         return maml_by_steps.build(self, spec) if self.added_inputs or self.image else build(self, spec)
 
-    def candidates(self) -> list[MamlSettings]:
+    def choices(self, spec: BehaviorSpec) -> list[Choice]:
         """Nothing is left to choose after training: the inner loop was trained as it is."""
-        return [self]
+        return []
 
 
 @dataclass(frozen=True)

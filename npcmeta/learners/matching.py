@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from npcmeta import heads
 from npcmeta.learners import memory
+from npcmeta.learners.choices import Choice
 from npcmeta.learners.query_loss import query_loss
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
@@ -35,9 +36,9 @@ class MatchingSettings(memory.MemorySettings):
         """Builds the learner for characters of this spec."""
         return build(self, spec)
 
-    def candidates(self) -> list[MatchingSettings]:
+    def choices(self, spec: BehaviorSpec) -> list[Choice]:
         """Nothing is left to choose after training."""
-        return [self]
+        return []
 
 
 def build(settings: MatchingSettings, spec: BehaviorSpec) -> Learner:

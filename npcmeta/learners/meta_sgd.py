@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks
+from npcmeta.learners.choices import Choice
 from npcmeta.learners.query_loss import query_loss
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
@@ -41,9 +42,9 @@ class MetaSgdSettings:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
 
-    def candidates(self) -> list[MetaSgdSettings]:
+    def choices(self, spec: BehaviorSpec) -> list[Choice]:
         """Nothing is left to choose after training: the inner loop was trained as it is."""
-        return [self]
+        return []
 
 
 def build(settings: MetaSgdSettings, spec: BehaviorSpec) -> Learner:

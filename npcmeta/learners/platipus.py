@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks, variational
+from npcmeta.learners.choices import Choice
 from npcmeta.learners.query_loss import mean_nll
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 from npcmeta.variational import Gaussian
@@ -47,9 +48,9 @@ class PlatipusSettings:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
 
-    def candidates(self) -> list[PlatipusSettings]:
+    def choices(self, spec: BehaviorSpec) -> list[Choice]:
         """Nothing is left to choose after training: the inner loop was trained as it is."""
-        return [self]
+        return []
 
 
 def build(settings: PlatipusSettings, spec: BehaviorSpec) -> Learner:

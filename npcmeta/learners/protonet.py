@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from npcmeta import heads
 from npcmeta.learners import memory
+from npcmeta.learners.choices import Choice
 from npcmeta.learners.query_loss import query_loss
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
@@ -27,9 +28,9 @@ class ProtonetSettings(memory.MemorySettings):
         """Builds the learner for characters of this spec; raises ValueError if it has continuous actions."""
         return build(self, spec)
 
-    def candidates(self) -> list[ProtonetSettings]:
+    def choices(self, spec: BehaviorSpec) -> list[Choice]:
         """Nothing is left to choose after training."""
-        return [self]
+        return []
 
 
 def build(settings: ProtonetSettings, spec: BehaviorSpec) -> Learner:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from torch import Generator, Tensor
 from npcmeta import heads, inner_loop, networks
 from npcmeta.learners import adapted_network
 from npcmeta.learners.adapted_network import AdaptedNetwork
+from npcmeta.learners.choices import Choice
 from npcmeta.learners.maml_by_steps import moved_layer
 from npcmeta.learners.query_loss import mean_nll, query_loss
 from npcmeta.types import Action, BehaviorSpec, Examples, Head, Learner, Params, Task
@@ -56,9 +56,9 @@ class ReptileSettings:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
 
-    def candidates(self) -> list[ReptileSettings]:
+    def choices(self, spec: BehaviorSpec) -> list[Choice]:
         """Numbers of steps to choose from on validation tasks: training does not say how many suit a few examples."""
-        return [dataclasses.replace(self, inner_steps=steps) for steps in STEPS]
+        return [Choice([{"inner_steps": steps} for steps in STEPS])]
 
 
 def build(settings: ReptileSettings, spec: BehaviorSpec) -> Learner:

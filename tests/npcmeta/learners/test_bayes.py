@@ -92,7 +92,15 @@ def test_a_part_of_what_continuous_actions_say_is_believed() -> None:
     means = toys.spec("mixed").action.continuous_size
     for share, rows in ((0.5, slice(means)), (0.25, slice(means, 2 * means)), (1.0, slice(2 * means, None))):
         torch.testing.assert_close(part[..., rows, :], share * whole[..., rows, :])
-    assert [(each.mean_share, each.spread_share) for each in SMALL.candidates()] == list(bayes.SHARES)
+
+
+def test_what_examples_count_for_is_chosen_last_and_only_on_evidence() -> None:
+    shares, counts = SMALL.choices(toys.spec("mixed"))
+    assert [(each["mean_share"], each["spread_share"]) for each in shares.alternatives] == list(bayes.SHARES)
+    assert [each["tempering"] for each in counts.alternatives] == pytest.approx([0.6, 0.06, 0.02, 0.002])
+    assert (shares.doubted, counts.doubted) == (False, True)
+    assert SMALL.choices(toys.spec("discrete")) == [counts]
+    assert dataclasses.replace(SMALL, context=4).choices(toys.spec("mixed")) == []
 
 
 @pytest.mark.parametrize("kind", list(toys.ACTIONS))
