@@ -23,6 +23,7 @@ COMMANDS = {
     "data": "inspect recorded demonstrations",
     "bench": "measure this machine beside what others do",
 }
+LOOPBACK = "127.0.0.1,localhost,::1"
 EXPECTED = (ValueError, OSError, ImportError, RuntimeError, FloatingPointError)
 """Errors whose message says what to do; NPCMETA_TRACEBACK=1 shows where they came from as well."""
 
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(command: str, arguments: list[str]) -> int:
     import tyro
 
+    _call_this_machine_itself()
     function = getattr(importlib.import_module(f"npcmeta_server.cli.{command}"), command)
     try:
         if command == "serve":
@@ -65,6 +67,13 @@ def _run(command: str, arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return status if isinstance(status, int) else 0
+
+
+def _call_this_machine_itself() -> None:
+    """Keeps calls to servers on this machine from a proxy that the environment names, which could not reach them."""
+    spared = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if spared != "*" and LOOPBACK not in spared:
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{spared},{LOOPBACK}".lstrip(",")
 
 
 def _usage() -> str:
