@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 from npcmeta_server.catalog import Catalog, Hosted
 from npcmeta_server.errors import ServiceError
 
@@ -15,7 +12,6 @@ class Repertoire:
     def __init__(self, catalog: Catalog) -> None:
         """Begins with what a catalog holds."""
         self._current = dict(catalog.hosted)
-        self._closed: set[str] = set()
         self._revisions = {
             name: {each.archetype.revision: each for each in (hosted, *catalog.beside.get(name, ()))}
             for name, hosted in catalog.hosted.items()
@@ -44,22 +40,6 @@ class Repertoire:
                 archetype=name,
             )
         return hosted
-
-    def for_new_npcs(self, name: str) -> Hosted:
-        """The same, unless the archetype is just being retired."""
-        hosted = self.current(name)
-        if name in self._closed:
-            raise ServiceError("ARCHETYPE_NOT_FOUND", f"archetypes/{name} is being retired", archetype=name)
-        return hosted
-
-    @contextlib.contextmanager
-    def closed_to_new_npcs(self, name: str) -> Iterator[None]:
-        """Lets nobody make NPCs of an archetype, while it is seen whether there are some."""
-        self._closed.add(name)
-        try:
-            yield
-        finally:
-            self._closed.discard(name)
 
     def revision(self, name: str, revision: str) -> Hosted | None:
         """A revision that acts, if there is one."""

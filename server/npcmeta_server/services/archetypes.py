@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -18,7 +19,7 @@ from npcmeta_server.services import paging
 from npcmeta_server.services.npcs import request_key
 from npcmeta_server.services.stopping import until
 from npcmeta_server.services.uploads import Uploads
-from npcmeta_server.store import RequestKey, Store, archetypes, requests, upgrades
+from npcmeta_server.store import RequestKey, Store, archetypes, requests, retiring
 
 COUNTED_SECONDS, COUNTED_TIMES = 5.0, 20
 """How long NPCs stay counted, at least, and in times of what it took: seconds for a million, in which commits wait."""
@@ -96,21 +97,11 @@ class Archetypes:
                     archetype=name,
                 )
             if revision == current:
-                raise in_use(name, revision, "new NPCs get it: make another one current, or retire the whole archetype")
+                why = "new NPCs get it: make another one current, or retire the whole archetype"
+                raise retiring.in_use(name, revision, why)
             gone = [revision] if revision else [each.archetype.revision for each in repertoire.revisions(name)][::-1]
-            with repertoire.closed_to_new_npcs(name):
-                await self._uploads.unload(name, gone, lambda: self._written(name, revision, key))
-
-    def _written(self, name: str, revision: str, key: RequestKey) -> None:
-        """Checks, on the store's thread, that no NPC acts with what is to be retired, and writes that it is."""
-        counts = self._store.do(archetypes.counts, name).get(name, {})
-        acting = counts.get(revision, 0) if revision else sum(counts.values())
-        moving = [row for row in self._store.do(upgrades.running) if row.archetype == name]
-        if moving and (not revision or moving[0].revision == revision):
-            raise in_use(name, revision, f"upgrades/{moving[0].id} moves NPCs to it: cancel that")
-        if acting:
-            raise in_use(name, revision, f"{acting} NPCs act with it: move them to another revision, or delete them")
-        self._store.do(archetypes.retire, "" if revision else name, key)
+            write = partial(self._store.do, retiring.retire, name, revision, key)  # on the store's thread
+            await self._uploads.unload(name, gone, write)
 
     async def _of(self, name: str) -> resources_pb2.Archetype:
         """An archetype as it is now, or ARCHETYPE_NOT_FOUND."""
@@ -125,9 +116,3 @@ class Archetypes:
             self._counted_until = ended + max(COUNTED_SECONDS, COUNTED_TIMES * (ended - began))
         kept = await self._storage.run(self._store.do, archetypes.kept, name)
         return messages.archetype(hosted, kept, self._counts.get(name, {}))
-
-
-def in_use(name: str, revision: str, why: str) -> ServiceError:
-    """Says what acts with what was to be retired."""
-    what = f"revision {revision[:12]} of archetypes/{name}" if revision else f"archetypes/{name}"
-    return ServiceError("ARCHETYPE_IN_USE", f"{what} cannot be retired, {why}", archetype=name)

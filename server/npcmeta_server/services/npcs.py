@@ -49,7 +49,7 @@ class Npcs:
         row = copying.new_row(request.npc_id, request.npc, name)
 
         async def make() -> tuple[NpcRow, bool]:
-            return await self._storage.run(self._create, row, self._roster.repertoire.for_new_npcs(name), key)
+            return await self._storage.run(self._create, row, self._roster.hosted(name), key)
 
         stored, _ = await self._roster.reserve.with_current(name, make)
         return messages.npc(stored)

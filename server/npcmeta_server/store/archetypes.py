@@ -58,13 +58,17 @@ def current(connection: Connection, name: str) -> str | None:
     return found
 
 
-def check_current(connection: Connection, name: str, revision: str) -> None:
-    """Refuses to make an NPC with a revision that is not the current one any more, as another server changed that."""
-    found = current(connection, name)
+def check_offered(connection: Connection, name: str, revision: str = "") -> None:
+    """Refuses to make an NPC of an archetype that was retired, or with a revision that is not the current one any more.
+
+    Nobody retires the archetype before the transaction has ended, and the NPC is there.
+    """
+    query = select(archetypes.c.current).where(archetypes.c.name == name).with_for_update(read=True)
+    found: str | None = connection.execute(query).scalar()
     if found == "":
-        message = f"archetypes/{name} was retired by another server; upload it again to offer it"
+        message = f"archetypes/{name} was retired; upload it again to offer it"
         raise ServiceError("ARCHETYPE_NOT_FOUND", message, archetype=name)
-    if found not in (None, revision):
+    if revision and found not in (None, revision):
         raise ServiceError(
             "REVISION_UNAVAILABLE",
             f"another server made revision {found[:12]} of archetypes/{name} current, which is not loaded here; "
@@ -122,13 +126,6 @@ def keep(
 def make_current(connection: Connection, name: str, revision: str) -> None:
     """Gives a revision that is kept to new NPCs; an empty one retires the archetype."""
     connection.execute(update(archetypes).where(archetypes.c.name == name).values(current=revision))
-
-
-def retire(connection: Connection, name: str, request: RequestKey) -> None:
-    """Offers an archetype no more, if one is named; remembers that the request was answered."""
-    if name:
-        make_current(connection, name, "")
-    remember(connection, request, {})
 
 
 def forget(connection: Connection, name: str, revision: str, request: RequestKey) -> None:

@@ -81,8 +81,8 @@ class Store:
     ) -> tuple[NpcRow, bool]:
         """Stores a new NPC with its state as revision 1 and the clips behind it; returns it, and whether it is new.
 
-        `current` says that its archetype revision has to be the one that new NPCs get, also if another server changed
-        that: else ARCHETYPE_NOT_FOUND or REVISION_UNAVAILABLE.
+        Its archetype must not have been retired: ARCHETYPE_NOT_FOUND. `current` says that the archetype revision has to
+        be the one that new NPCs get, also if another server changed that: else REVISION_UNAVAILABLE.
         """
         row, is_new = self._run(self._create, npc, archetype_revision, state, request, support_nll, clips, current)
         self._num_npcs += is_new
@@ -212,8 +212,7 @@ class Store:
     ) -> tuple[NpcRow, bool]:
         if (before := npcs.created(connection, request)) is not None:
             return before, False
-        if current and self.shared:
-            archetypes.check_current(connection, npc.archetype, archetype_revision)
+        archetypes.check_offered(connection, npc.archetype, archetype_revision if current and self.shared else "")
         npcs.create(connection, npc, archetype_revision, state, request, support_nll)
         copies.write_sources(connection, npc.id, clips)
         if self._num_npcs >= self._max_npcs:

@@ -126,7 +126,7 @@ async def test_what_another_made_current_and_cannot_be_loaded_is_tried_again_onl
         raise ServiceError("INVALID_ARCHETYPE", "it is none")
 
     async def make() -> None:
-        await storage.run(store.do, archetypes.check_current, "guard", second.repertoire.current_revision("guard"))
+        await storage.run(store.do, archetypes.check_offered, "guard", second.repertoire.current_revision("guard"))
 
     second.reserve.adopt = adopt
     monkeypatch.setattr(reserve, "LOST_SECONDS", 2.0)
