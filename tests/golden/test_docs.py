@@ -81,8 +81,16 @@ def test_the_readme_names_every_command_family_and_learner() -> None:
 
 def test_links_between_documents_lead_somewhere() -> None:
     for document in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "unity_client_stub").glob("*.md")):
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+        for target, heading in re.findall(r"\]\(([^)#:]*)#?([^):]*)\)", document.read_text()):
+            linked = document.parent / target if target else document
+            assert linked.exists(), f"{document.name}: {target}"
+            assert not heading or heading in _headings(linked), f"{document.name}: {target}#{heading}"
+
+
+def _headings(document: Path) -> list[str]:
+    """What links to a document's headings are called: lower case, no punctuation, - for each space."""
+    found = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found]
 
 
 def test_every_name_that_an_engine_looks_for_is_on_its_page() -> None:
