@@ -21,6 +21,8 @@ from npcmeta_server.ports.surface import Method, Services, as_service_error, met
 
 KEEPALIVE_MILLISECONDS = 20_000
 """A client that does not answer for twice as long is gone, and what it held is free again."""
+MIN_PING_MILLISECONDS = 1_000
+"""What clients ask more often, whether we are there, counts as an attack; gRPC's own five minutes ends paused games."""
 WATCHER_SECONDS = 1.0
 
 
@@ -47,6 +49,8 @@ class GrpcPort:
             ("grpc.so_reuseport", 0),  # two servers on one port would share its clients between them
             ("grpc.keepalive_time_ms", KEEPALIVE_MILLISECONDS),
             ("grpc.keepalive_timeout_ms", KEEPALIVE_MILLISECONDS),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_MILLISECONDS),
         ]
         self._server = grpc.aio.server(options=options, interceptors=(GrpcGate(gate),))
         self._names = [service.full_name for file in files for service in file.services_by_name.values()]
