@@ -191,7 +191,12 @@ def test_images_nan_and_masks_of_another_width_are_said(trainer: Trainer) -> Non
     image.seen.add(shape=[3, 8, 8], compression=1, compressed=b"\x89PNG", name="camera")
     for info, reason, said in (
         (image, "SPEC_MISMATCH", 'a compressed image in sensor "camera" of agent 1'),
-        (agent(1, np.full(3, np.nan)), "INVALID_TENSOR", "observations holds NaN or infinity in row 0"),
+        (agent(1, np.full(3, np.nan)), "INVALID_TENSOR", "expected finite numbers; its agents, by row: 1"),
+        (
+            agent(1, np.full(3, np.inf)),
+            "INVALID_TENSOR",
+            'behaviour "Guard": observations holds NaN or infinity in row 0',
+        ),
         (agent(1, seen, masked=[False]), "SPEC_MISMATCH", "an action mask of 1 values of agent 1"),
         (agent(1, seen, masked=[True] * 5), "INVALID_TENSOR", "allows nothing in branch 0 of row 0"),
     ):

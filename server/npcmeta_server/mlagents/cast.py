@@ -6,18 +6,20 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from npcmeta.recordings.gen.mlagents_demo.demo_pb2 import AgentInfo
-from npcmeta_server.acting.policy import Decisions
-from npcmeta_server.casting.group import Group, read_frame
+from npcmeta_server.acting.policy import Decisions, Frame
+from npcmeta_server.casting.group import Deciding, Group, read_frame
 from npcmeta_server.catalog import Hosted
 from npcmeta_server.errors import ServiceError
+from npcmeta_server.gen.npcmeta.v1 import tensor_pb2
 from npcmeta_server.limits import MAX_ROWS
 from npcmeta_server.mlagents import agents
-from npcmeta_server.mlagents.behaviors import Behavior
+from npcmeta_server.mlagents.behaviors import MAX_SHOWN, Behavior
 from npcmeta_server.roster import Roster
 from npcmeta_server.seating import Acting
 
 Create = Callable[[str, str], Awaitable[object]]
 """Makes an NPC of an id and an archetype."""
+MAX_SHOWN_AGENTS = 100
 
 
 class Numbers:
@@ -71,8 +73,7 @@ class Cast:
         mask = agents.action_mask(deciding, self._behavior, self._hosted)
         for _ in range(2):
             await self._seat(numbers)
-            number = self._frames if self._sampled else None
-            frame = read_frame(self._hosted, self._group.find(numbers), seen, mask, number)
+            frame = self._frame(deciding, self._group.find(numbers), seen, mask)
             decided = await self._roster.act(self._group.archetype, frame)
             if decided.revisions.all():
                 return decided
@@ -80,6 +81,19 @@ class Cast:
             gone = [number for number, alive in zip(numbers, decided.revisions, strict=True) if not alive]
             self._roster.release(self._group.archetype, self._group.remove(gone))
         raise ServiceError("NPC_NOT_FOUND", f"npcs/{self._behavior.npc(gone[0])} was deleted while it acted")
+
+    def _frame(
+        self, infos: Sequence[AgentInfo], deciding: Deciding, seen: tensor_pb2.Tensor, mask: tensor_pb2.Tensor | None
+    ) -> Frame:
+        """What is to be decided; an error names the behaviour and its agents, as Unity has no tensors and rows."""
+        try:
+            return read_frame(self._hosted, deciding, seen, mask, self._frames if self._sampled else None)
+        except ServiceError as error:
+            agents_shown = ", ".join(str(info.id) for info in infos[:MAX_SHOWN_AGENTS])
+            message = (
+                f'behaviour "{self._behavior.name[:MAX_SHOWN]}": {error.message}; its agents, by row: {agents_shown}'
+            )
+            raise ServiceError(error.reason, message, **error.metadata) from error
 
     async def _seat(self, numbers: Sequence[int]) -> None:
         """Takes the NPCs of new numbers in, and makes those that there are not."""
