@@ -137,7 +137,7 @@ class Adapt:
             return clip, clip
         if kind == "demonstration":
             part = names.demonstration(said)
-            return await self._storage.run(self._read_demonstration, part, pupil.hosted), part
+            return await self._read_demonstration(part, pupil.hosted), part
         raise ServiceError(
             "INVALID_STREAM", "expected examples, a demonstration, feedback, a commit or a discard behind setup"
         )
@@ -164,16 +164,17 @@ class Adapt:
         known = [clips.from_bytes(each, hosted.archetype.spec) for each in data]
         return Pupil(row, hosted, known, setup.from_scratch, request, _time_budget(setup), at_once)
 
-    def _read_demonstration(self, part: names.Part, hosted: Hosted) -> Clip:
-        """Reads a stored clip, on the store's thread."""
-        owner = self._roster.hosted(self._store.npc(part.parent).archetype)
+    async def _read_demonstration(self, part: names.Part, hosted: Hosted) -> Clip:
+        """Reads a stored clip, whose NPC may be of another archetype, maybe of one that only another server knows."""
+        owner = await self._roster.offered((await self._storage.run(self._store.npc, part.parent)).archetype)
         if owner.archetype.spec != hosted.archetype.spec:
             raise ServiceError(
                 "WRONG_ARCHETYPE",
                 f"{messages.demonstration_name(*part)} was recorded for archetypes/{owner.archetype.name}, whose spec "
                 f"differs from that of archetypes/{hosted.archetype.name}",
             )
-        return clips.from_bytes(self._store.demonstration_data(*part), hosted.archetype.spec)
+        data = await self._storage.run(self._store.demonstration_data, *part)
+        return await self._storage.run(clips.from_bytes, data, hosted.archetype.spec)
 
 
 def _clip_data(shown: list[Shown]) -> tuple[tuple[bytes, int], ...]:

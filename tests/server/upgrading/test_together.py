@@ -8,9 +8,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from npcmeta_server.gen.npcmeta.v1 import archetypes_pb2, npcs_pb2
+from npcmeta_server.gen.npcmeta.v1 import adapt_pb2, archetypes_pb2, npcs_pb2
+from tests import toys
 from tests.server import conftest
-from tests.server.client import Client, observations
+from tests.server.client import Client, clip, observations
 from tests.server.store.postgres import Cluster
 from tests.server.test_life_faults import serving
 from tests.server.test_uploads import chunks, get, refused, retire
@@ -74,7 +75,13 @@ def test_an_archetype_that_one_offers_or_retires_is_offered_or_not_by_the_other(
     conftest.save("scout", tmp_path)
     data = (tmp_path / "scout.safetensors").read_bytes()
     first.archetypes.UploadArchetype(chunks(data, "scout"))
-    scout = first.create("scout")
+    scout, guard = first.create("scout"), first.create("guard")
+    shown = npcs_pb2.CreateDemonstrationRequest(parent=scout, examples=clip(toys.spec("discrete")))
+    lesson = [
+        adapt_pb2.AdaptRequest(setup=adapt_pb2.AdaptSetup(npc=guard)),
+        adapt_pb2.AdaptRequest(demonstration=first.npcs.CreateDemonstration(shown).name),
+    ]
+    assert refused(lambda: list(second.adapting.Adapt(iter(lesson))))[0] == "WRONG_ARCHETYPE"
     assert list(second.act_once("scout", [scout], observations(1)).revisions) == [1]
     other = second.create("scout")
     assert refused(lambda: retire(first, "scout"))[0] == "ARCHETYPE_IN_USE"
