@@ -29,6 +29,7 @@ import torch
 from torch import Generator
 
 from npcmeta.archetype import Archetype, Npc, begin_npc
+from npcmeta.files import write_bytes
 from npcmeta.learners import settings_type
 from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
 from npcmeta_export import engine, graph
@@ -94,8 +95,8 @@ def measure(learner: str, target: Engine, repeats: int, files: list[Path]) -> di
     ways = {
         "torch.onnx.export": trace_alone(archetype, npc, target),
         "fill": lambda: fill(template, npc),
-        "fill and write": lambda: graph.write(fill(template, npc), next(turns)),
-        "and replace": lambda: graph.write(fill(template, npc), next(turns)),
+        "fill and write": lambda: write_bytes(next(turns), fill(template, npc)),
+        "and replace": lambda: write_bytes(next(turns), fill(template, npc)),
         "verify": lambda: verify(template, npc),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}

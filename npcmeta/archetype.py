@@ -7,7 +7,6 @@ every tensor, so a file that was changed in any place no longer matches its own 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Generator, Tensor
 
-from npcmeta import demonstrations, header
+from npcmeta import demonstrations, files, header
 from npcmeta.learners import Settings
 from npcmeta.normalising import normalised
 from npcmeta.types import BehaviorSpec, Learner, Normaliser, Params
@@ -84,7 +83,7 @@ def save_archetype(archetype: Archetype, path: Path) -> Archetype:
     described = _described(archetype)
     header.parse_archetype(described | {"revision": ""})
     revision = header.digest(described, archetype.meta)
-    _write(path, _to_bytes(archetype.meta, described | {"revision": revision}))
+    files.write_bytes(path, _to_bytes(archetype.meta, described | {"revision": revision}), durable=True)
     return archetype._replace(revision=revision)
 
 
@@ -117,18 +116,21 @@ def archetype_from_bytes(data: bytes, *, source: str) -> Archetype:
     try:
         archetype = Archetype(**header.parse_archetype(described), meta=tensors)
         with torch.device("meta"):  # shapes without memory: the sizes in a hostile header may be huge
-            expected = archetype.settings.build(archetype.spec).init(Generator())
+            learner = archetype.settings.build(archetype.spec)
+            expected = learner.init(Generator())
+            state = learner.begin(expected, 1, torch.zeros(1, learner.noise_size))
         header.check_tensors(tensors, expected)
+        header.check_state_size(state, expected)
+        header.check_digest(described, tensors)
     except (ValueError, KeyError, TypeError) as error:
         raise ArchetypeFileError(f"{source}: {error}") from error
-    _check_digest(described, tensors, source)
     _check_playable(archetype, source)
     return archetype
 
 
 def save_npc(npc: Npc, path: Path) -> None:
     """Writes the NPC to `path` at once or not at all."""
-    _write(path, npc_to_bytes(npc))
+    files.write_bytes(path, npc_to_bytes(npc), durable=True)
 
 
 def load_npc(path: Path, archetype: Archetype) -> Npc:
@@ -138,8 +140,18 @@ def load_npc(path: Path, archetype: Archetype) -> Npc:
 
 def npc_to_bytes(npc: Npc) -> bytes:
     """The NPC as the content of a file."""
-    described, tensors = header.describe_npc(npc._asdict()), npc.state | demonstrations.to_tensors(npc.demonstrations)
+    described, tensors = _described_npc(npc)
     return _to_bytes(tensors, described | {"revision": header.digest(described, tensors)})
+
+
+def npc_revision(npc: Npc) -> str:
+    """The revision that the NPC's file names: a digest of all that is in it, its demonstrations included."""
+    return header.digest(*_described_npc(npc))
+
+
+def _described_npc(npc: Npc) -> tuple[dict[str, Any], Params]:
+    """The header of its file without the revision, and the tensors in it."""
+    return header.describe_npc(npc._asdict()), npc.state | demonstrations.to_tensors(npc.demonstrations)
 
 
 def acting_part(npc: Npc, learner: Learner) -> Npc:
@@ -174,9 +186,9 @@ def read_npc(data: bytes, *, source: str) -> Npc:
     try:
         known = header.parse_npc(described)
         state, shown = demonstrations.from_tensors(tensors, described.get("demonstrations", 0))
+        header.check_digest(described, tensors)
     except (ValueError, KeyError, TypeError) as error:
         raise ArchetypeFileError(f"{source}: {error}") from error
-    _check_digest(described, tensors, source)
     return Npc(**known, state=state, demonstrations=shown)
 
 
@@ -203,16 +215,6 @@ def _expected_state(archetype: Archetype, found: Params) -> Params:
 def _to_bytes(tensors: Params, described: dict[str, Any]) -> bytes:
     contiguous = {key: value.detach().contiguous() for key, value in tensors.items()}
     return save(contiguous, {"npcmeta": json.dumps(described, sort_keys=True)})
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def read_file(path: Path) -> bytes:
@@ -244,17 +246,4 @@ def _check_playable(archetype: Archetype, source: str) -> None:
         raise ArchetypeFileError(
             f"{source}: on the average observation its policy puts out NaN or infinity; "
             "its settings or weights are out of range: train it again"
-        )
-
-
-def _check_digest(described: dict[str, Any], tensors: Params, source: str) -> None:
-    body = {key: value for key, value in described.items() if key != "revision"}
-    try:
-        found = header.digest(body, tensors)
-    except TypeError as error:  # how torch says that numpy has no such number format
-        raise ArchetypeFileError(f"{source}: {error}; expected numbers of a common format") from error
-    if found != described["revision"]:
-        raise ArchetypeFileError(
-            f"{source}: its content has digest {found[:12]}, its header says {described['revision'][:12]}; "
-            "the file was changed after it was written; use an unchanged copy"
         )

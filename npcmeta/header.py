@@ -22,6 +22,8 @@ MAX_CHOICES = 4096
 MAX_COUNT = (1 << 63) - 1
 MAX_SPLIT = 1 << 53
 MIN_STD, MAX_NUMBER = 1e-12, 1e30
+MAX_STATE_BYTES = 32 << 20
+"""Of an NPC's state, beside four times what its archetype has in weights."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 REVISION = re.compile(r"[0-9a-f]{0,64}")
 
@@ -174,6 +176,14 @@ def check_tensors(found: Params, expected: Params) -> None:
             raise ValueError(f"tensor {key} holds NaN or infinity")
 
 
+def check_state_size(state: Params, weights: Params) -> None:
+    """Raises ValueError if an NPC takes far more memory than its archetype: a few settings ask for any number of it."""
+    taken, held = (sum(value.nbytes for value in tensors.values()) for tensors in (state, weights))
+    most = MAX_STATE_BYTES + 4 * held
+    if taken > most:
+        raise ValueError(f"an NPC would take {taken:,} bytes, expected at most {most:,}; its settings are out of range")
+
+
 def read_metadata(data: bytes, kind: str) -> dict[str, Any]:
     """The JSON header inside the content of a safetensors file; raises ValueError if it is not of this kind."""
     size = int.from_bytes(data[:8], "little")
@@ -198,6 +208,20 @@ def digest(described: dict[str, Any], tensors: Params) -> str:
         total.update(f"|{key}|{value.dtype}|{list(value.shape)}|".encode())
         total.update(value.numpy().reshape(-1).view("uint8").data)
     return total.hexdigest()
+
+
+def check_digest(described: dict[str, Any], tensors: Params) -> None:
+    """Raises ValueError unless the revision in a file's header is the digest of the rest of the file."""
+    body = {key: value for key, value in described.items() if key != "revision"}
+    try:
+        found = digest(body, tensors)
+    except TypeError as error:  # how torch says that numpy has no such number format
+        raise ValueError(f"{error}; expected numbers of a common format") from error
+    if found != described["revision"]:
+        raise ValueError(
+            f"its content has digest {found[:12]}, its header says {described['revision'][:12]}; "
+            "the file was changed after it was written; use an unchanged copy"
+        )
 
 
 def _check_split(split: dict[str, Any]) -> None:

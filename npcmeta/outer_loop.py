@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Generator, Tensor
 
+from npcmeta import files
 from npcmeta.optimizers import Optimizer, build_optimizers
 from npcmeta.types import Learner, Params, TaskFamily
 
@@ -193,9 +193,8 @@ class OuterLoop:
             "history": self.history,
         }
         described = {"identity": self._identity | identity, "progress": progress}
-        partial = path.with_name(path.name + ".partial")
-        save_file({k: v.clone().contiguous() for k, v in tensors.items()}, partial, {"npcmeta": json.dumps(described)})
-        os.replace(partial, path)
+        owned = {k: v.clone().contiguous() for k, v in tensors.items()}  # a file holds no memory that tensors share
+        files.write_bytes(path, save(owned, {"npcmeta": json.dumps(described)}))
 
     def resume(self, path: Path, identity: dict[str, Any]) -> None:
         """Goes on from a checkpoint that `save` wrote for the same run.

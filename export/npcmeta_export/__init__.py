@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from npcmeta import files
 from npcmeta.archetype import Archetype, Npc, begin_npc
 from npcmeta.types import Examples
 from npcmeta_export import graph
@@ -107,9 +108,8 @@ def export(
         name, data = TARGETS[target](archetype, npc, recorded)
     else:
         raise ValueError(f'there is no export target "{target}"; expected one of: {", ".join((*TARGETS, STATE))}')
-    folder.mkdir(parents=True, exist_ok=True)
-    asset = graph.write(data, folder / name)
-    return [asset, write_manifest(folder, asset, archetype, target, npc)]
+    files.write_bytes(folder / name, data)
+    return [folder / name, write_manifest(folder, folder / name, archetype, target, npc)]
 
 
 def _observations(recorded: Examples | None) -> Tensor | None:

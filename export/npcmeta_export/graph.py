@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -158,15 +156,6 @@ def add_facts(model: onnx.ModelProto, facts: Mapping[str, str]) -> None:
     model.metadata_props.extend(
         onnx.StringStringEntryProto(key=f"npcmeta.{key}", value=value) for key, value in facts.items()
     )
-
-
-def write(model: bytes, path: Path) -> Path:
-    """Writes a model into a folder that there is, at once or not at all."""
-    partial = f"{path}.partial"
-    with open(partial, "wb") as file:
-        file.write(model)
-    os.replace(partial, path)
-    return path
 
 
 def to_bytes(model: onnx.ModelProto) -> bytes:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 import npcmeta
-from npcmeta import header
-from npcmeta.archetype import Archetype, Npc
+from npcmeta import files, header
+from npcmeta.archetype import Archetype, Npc, npc_revision
 
 NAME = "manifest.json"
 
@@ -20,10 +19,9 @@ NAME = "manifest.json"
 def write_manifest(folder: Path, asset: Path, archetype: Archetype, target: str, npc: Npc | None = None) -> Path:
     """Adds an asset to the folder's manifest, or renews its entry; returns the manifest's path."""
     path = folder / NAME
-    entries = {entry["file"]: entry for entry in _read(path)} | {asset.name: _entry(asset, archetype, target, npc)}
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps({"assets": [entries[file] for file in sorted(entries)]}, indent=1) + "\n")
-    os.replace(partial, path)
+    entries = _read(path) | {asset.name: _entry(asset, archetype, target, npc)}
+    text = json.dumps({"assets": [entries[file] for file in sorted(entries)]}, indent=1) + "\n"
+    files.write_bytes(path, text.encode())
     return path
 
 
@@ -38,7 +36,7 @@ def _entry(asset: Path, archetype: Archetype, target: str, npc: Npc | None) -> d
         "archetype": archetype.name,
         "archetype_revision": archetype.revision,
         "learner": archetype.learner_name,
-        "npc": None if npc is None else {"name": npc.name, "examples": npc.examples, "digest": npc_digest(npc)},
+        "npc": None if npc is None else {"name": npc.name, "examples": npc.examples, "digest": npc_revision(npc)},
         "npcmeta_version": npcmeta.__version__,
         "spec": header.spec_to_json(archetype.spec),
     }
@@ -53,16 +51,11 @@ def inputs(model: bytes) -> dict[str, list[int | str]]:
     }
 
 
-def npc_digest(npc: Npc) -> str:
-    """The digest that an NPC's file has as its revision."""
-    return header.digest(header.describe_npc(npc._asdict()), npc.state)
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """The entries of a manifest by the name of their file; none if there is no manifest yet."""
     try:
-        entries: list[dict[str, Any]] = json.loads(path.read_text())["assets"]
+        return {entry["file"]: entry for entry in json.loads(path.read_text())["assets"]}
     except FileNotFoundError:
-        return []
-    except (ValueError, KeyError, TypeError) as error:
+        return {}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not a manifest of npcmeta; move it away, or choose another folder") from error
-    return entries

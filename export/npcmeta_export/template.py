@@ -15,11 +15,10 @@ import onnx
 from onnxruntime import InferenceSession
 from torch import Generator, Tensor
 
-from npcmeta.archetype import Archetype, Npc, begin_npc
+from npcmeta.archetype import Archetype, Npc, begin_npc, npc_revision
 from npcmeta.types import Params
 from npcmeta_export import engine, graph, parity
 from npcmeta_export.engine import HEAD_PARAMS, NOISE, Engine, Inputs, Policy, decide, decide_together
-from npcmeta_export.manifest import npc_digest
 from npcmeta_export.runtime import load_session
 
 TRACED_ROWS = 3
@@ -176,7 +175,7 @@ def _check(
 def _naming(npc: Npc) -> onnx.ModelProto:
     """What a file says about its NPC, as a model of nothing else: its bytes, behind those of a model, add to it."""
     model = onnx.ModelProto()
-    facts = {"npc": npc.name, "npc_examples": str(npc.examples), "source_digest": npc_digest(npc)}
+    facts = {"npc": npc.name, "npc_examples": str(npc.examples), "source_digest": npc_revision(npc)}
     graph.add_facts(model, facts)
     return model
 

@@ -10,7 +10,7 @@ import numpy as np
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
-from npcmeta.recordings.files import write_whole
+from npcmeta.files import write_whole
 from npcmeta.recordings.framing import BODY, framed
 from npcmeta.recordings.gen.mlagents_demo.demo_pb2 import (
     ActionSpec,

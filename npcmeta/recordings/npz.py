@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-import struct
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npcmeta.recordings.files import write_whole
+from npcmeta import archives
 from npcmeta.recordings.recording import (
     MAX_BRANCHES,
     MAX_BYTES,
@@ -37,7 +35,6 @@ HEADER = re.compile(
     r"\{\s*'descr':\s*'([<|]?(?:[iu][1248]|f[248]|b1))',\s*'fortran_order':\s*(True|False),\s*"
     r"'shape':\s*\(((?:\d{1,18}(?:,\s*\d{1,18})*,?)?)\),?\s*\}\s*"
 )
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, struct.error)
 
 
 class Expected(NamedTuple):
@@ -90,43 +87,17 @@ def read_npz(path: Path, branch_sizes: tuple[int, ...] | None = None) -> Recordi
     return check(recording._replace(name=path.stem, notes=notes), source)
 
 
-def write_npz(path: Path, recording: Recording) -> None:
-    """Writes a recording, whole or not at all.
-
-    Raises:
-        RecordingError: If the recording is not sound.
-    """
-    check(recording, recording.name or str(path))
-    arrays: dict[str, NDArray] = {"observations": recording.observations}
-    if recording.continuous_actions.shape[-1]:
-        arrays["continuous_actions"] = recording.continuous_actions
-    if recording.branch_sizes:
-        arrays["discrete_actions"] = recording.discrete_actions
-        arrays["action_masks"] = recording.action_masks
-        if recording.branches_declared:
-            arrays["branch_sizes"] = np.asarray(recording.branch_sizes, dtype=np.int64)
-    arrays |= {"episode_starts": recording.episode_starts, "rewards": recording.rewards}
-    if recording.tick_rate_hz is not None:
-        arrays["tick_rate_hz"] = np.asarray(recording.tick_rate_hz, dtype=np.float64)
-    write_arrays(path, arrays)
-
-
-def write_arrays(path: Path, arrays: dict[str, NDArray]) -> None:
-    """Writes named arrays to a compressed file that appears under its name only when it is complete."""
-    write_whole(path, lambda stream: np.savez_compressed(stream, allow_pickle=False, **arrays))  # type: ignore[arg-type]
-
-
 def _read_arrays(path: Path) -> tuple[dict[str, NDArray], tuple[str, ...]]:
     source = str(path)
     try:
-        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        with archives.opened(path, MAX_MEMBERS) as archive:
             known, notes = _directory(archive, source)
             found = {name: _describe(archive, member, name, source) for name, member in known.items()}
             _check_steps(found, source)
             return {name: _load(archive, entry, name, source) for name, entry in found.items()}, notes
     except RecordingError:
         raise
-    except UNREADABLE as error:
+    except archives.UNREADABLE as error:
         raise RecordingError(
             f"{source}: not a readable .npz file ({str(error)[:200]}); expected one of numpy.savez: is it cut short? "
             "copy it again"
@@ -136,10 +107,7 @@ def _read_arrays(path: Path) -> tuple[dict[str, NDArray], tuple[str, ...]]:
 
 
 def _directory(archive: zipfile.ZipFile, source: str) -> tuple[dict[str, zipfile.ZipInfo], tuple[str, ...]]:
-    members = archive.infolist()
-    if len(members) > MAX_MEMBERS:
-        raise RecordingError(f"{source}: the archive has {len(members)} entries; expected at most {MAX_MEMBERS}")
-    named = {member.filename.removesuffix(".npy"): member for member in members}
+    named = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
     known = {name: member for name, member in named.items() if name in ARRAYS}
     total = sum(member.file_size for member in known.values())
     if total > MAX_BYTES:

@@ -10,7 +10,7 @@ from torch import Generator
 
 from npcmeta.evaluate import support_nll, take_examples
 from npcmeta.learners import LEARNERS
-from npcmeta.types import Action, Examples
+from npcmeta.types import Action, Examples, Task
 from tests import toys
 from tests.contract.cases import Case, build_case
 
@@ -82,11 +82,18 @@ def test_a_task_without_examples_is_untouched_by_its_neighbours(case: Case) -> N
 def test_padding_changes_nothing(case: Case) -> None:
     meta = toys.double_params(case.trained)
     support = toys.double(toys.draw_task(case.kind, 3, 6).support)
-    padding = toys.double(toys.draw_task(case.kind, 3, 5, seed=9).support)
-    padding = padding._replace(observation=padding.observation * 50, weight=torch.zeros_like(padding.weight))
     plain = case.learner.update(meta, case.begin(3, meta), support)
-    padded = case.learner.update(meta, case.begin(3, meta), toys.join(support, padding))
+    padded = case.learner.update(meta, case.begin(3, meta), with_padding(support, case.kind))
     toys.assert_close(padded, plain, 1e-10)
+
+
+def test_padding_changes_nothing_of_the_meta_loss(case: Case) -> None:
+    """Where minibatches are drawn, others would be; here they hold everything."""
+    learner = toys.small_settings(case.name, activation="tanh", minibatch=0).build(toys.spec(case.kind))
+    meta, task = toys.double_params(case.trained), toys.double_task(toys.draw_task(case.kind, 3, 6))
+    padded = Task(*(with_padding(part, case.kind) for part in task))
+    losses = [learner.meta_loss(meta, each, Generator().manual_seed(0))[0] for each in (task, padded)]
+    torch.testing.assert_close(*losses, rtol=1e-10, atol=1e-10)
 
 
 def test_a_weight_of_two_is_the_example_twice(case: Case) -> None:
@@ -211,6 +218,14 @@ def test_a_learner_that_cannot_decide_such_actions_says_which_can(name: str, kin
         toys.small_settings(name).build(toys.spec(kind))
     named = re.findall(r"\w+", str(refused.value).partition("; use ")[2])
     assert [each for each in named if each in LEARNERS and kind in toys.kinds(each)] != []
+
+
+def with_padding(examples: Examples, kind: str) -> Examples:
+    """The examples, and five more of weight 0."""
+    padding = toys.double(toys.draw_task(kind, len(examples.weight), 5, seed=9).support)
+    return toys.join(
+        examples, padding._replace(observation=padding.observation * 50, weight=torch.zeros_like(padding.weight))
+    )
 
 
 def assert_valid(action: Action, examples: Examples) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta.archetype import Archetype, build_learner, save_archetype
-from npcmeta.recordings.npz import write_npz
+from npcmeta.recordings.npz_writer import write_npz
 from npcmeta.recordings.recording import Recording, cut
 from npcmeta.tasks.arena.family import ArenaFamily
 from npcmeta.tasks.timelines import TimelineFamily, as_examples

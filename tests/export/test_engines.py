@@ -17,7 +17,7 @@ from npcmeta import heads
 from npcmeta.archetype import Archetype, Npc, build_learner
 from npcmeta_export import STATE, export, load_session
 from npcmeta_export.drawing import draw_noise
-from tests.export.test_export import ACTIONS, changed_npc, make_archetype
+from tests.export.archetypes import ACTIONS, changed_npc, make_archetype
 
 ROWS = 4000
 KINDS = tuple(ACTIONS)

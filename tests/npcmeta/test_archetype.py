@@ -87,6 +87,7 @@ def test_a_failed_write_leaves_the_old_file(
     with pytest.raises(OSError, match="No space left"):
         files.save_archetype(archetype._replace(name="rival"), path)
     assert files.load_archetype(path).revision == saved.revision
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_learner_is_fed_with_raw_observations(archetype: Archetype) -> None:

@@ -19,6 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from npcmeta import archives
+
 SIDE = 28
 """Pixels of a side, after resizing."""
 MAX_ZIP_BYTES = 64 << 20
@@ -121,14 +123,13 @@ def _members(archive: Path) -> Iterator[tuple[Path, str, bytes]]:
     if (size := archive.stat().st_size) > MAX_ZIP_BYTES:
         raise DrawingsError(f"{archive}: {size:,} bytes, expected at most {MAX_ZIP_BYTES:,}")
     try:
-        with zipfile.ZipFile(archive) as opened:
-            members = sorted(opened.infolist(), key=lambda member: member.filename)
-            if len(members) > MAX_FILES:
-                raise DrawingsError(f"{archive}: {len(members):,} members, expected at most {MAX_FILES:,}")
-            for member in members:
+        with archives.opened(archive, MAX_FILES) as opened:
+            for member in sorted(opened.infolist(), key=lambda member: member.filename):
                 if member.filename.endswith(".png") and not PurePosixPath(member.filename).name.startswith("."):
                     yield archive, member.filename, _unpacked(opened, member, archive)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+    except DrawingsError:
+        raise
+    except (*archives.UNREADABLE, OSError) as error:
         raise DrawingsError(f"{archive}: not an intact zip file ({error})") from error
 
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from npcmeta.recordings.npz import UNREADABLE, write_arrays
+from npcmeta.archives import UNREADABLE
+from npcmeta.recordings.npz_writer import write_arrays
 from npcmeta.recordings.recording import Recording, unmasked
 from npcmeta.tasks.overcooked.features import SIZE, features
 from npcmeta.tasks.overcooked.trials import LAYOUTS, read_trials

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npcmeta.recordings.npz import write_npz
+from npcmeta.recordings.npz_writer import write_npz
 from npcmeta.recordings.recording import Recording
 from npcmeta.types import BehaviorSpec
 from npcmeta_server.demo.cast import DEMONSTRATIONS, Cast

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -103,8 +103,7 @@ def test_weights_that_leave_nothing_to_play_with(content: bytes, folder: Path) -
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_any_number_in_any_setting_is_refused_or_plays(learner: str, folder: Path) -> None:
     draft = archetype_of(learner, toys.kinds(learner)[-1])
-    save_archetype(draft, folder / "plain.safetensors")
-    data = (folder / "plain.safetensors").read_bytes()
+    data = content_of(draft, folder)
     numbers = [key for key, value in asdict(draft.settings).items() if type(value) is float]  # type: ignore[call-overload]
     for key, value in product(numbers, (0.0, 1e-60, 1e-9, 1e-6, 1.0, 2.0, 1e9, math.nan)):
         with suppress(ArchetypeFileError):
@@ -115,6 +114,11 @@ def test_a_forgery_that_is_right_loads(saved: Archetype, content: bytes, folder:
     """So the cases above fail for their own reason, not because of how they are forged."""
     assert reading(forged(content, lambda h, _: h), folder).revision == saved.revision
     assert reading(forged(content, field("family", "arena")), folder).family == "arena"
+
+
+def content_of(archetype: Archetype, folder: Path) -> bytes:
+    save_archetype(archetype, folder / "intact.safetensors")
+    return (folder / "intact.safetensors").read_bytes()
 
 
 class LargestTensor(TorchFunctionMode):
@@ -140,11 +144,26 @@ def test_a_hostile_header_allocates_nothing(learner: str, folder: Path) -> None:
         huge = {"hidden": [4096] * 8, "encoder": [4096] * 8, "code": 4096, "embedding": 4096, "capacity": 4096}
         described["settings"].update({k: v for k, v in huge.items() if k in described["settings"]})
 
-    save_archetype(archetype_of(learner, kind), folder / "small.safetensors")
-    data = forged((folder / "small.safetensors").read_bytes(), edit)
+    data = forged(content_of(archetype_of(learner, kind), folder), edit)
     with LargestTensor() as largest, pytest.raises(ArchetypeFileError, match="tensor"):
         reading(data, folder)
     assert largest.size < 4 * len(data)
+
+
+@pytest.mark.parametrize(
+    ("learner", "changes"),
+    [
+        ("bayes", {"hidden": (1,), "features": 1500, "members": 32}),
+        ("matching", {"hidden": (1,), "embedding": 4096, "capacity": 4096}),
+    ],
+)
+def test_few_weights_that_ask_for_a_large_state(learner: str, changes: dict[str, Any], folder: Path) -> None:
+    settings = replace(toys.small_settings(learner), **changes)  # type: ignore[type-var]
+    meta = settings.build(toys.spec("mixed")).init(torch.Generator().manual_seed(0))
+    draft = archetype_of(learner)._replace(settings=settings, meta=meta)
+    with LargestTensor() as largest, pytest.raises(ArchetypeFileError, match="an NPC would take "):
+        reading(content_of(draft, folder), folder)
+    assert largest.size < 1 << 20
 
 
 json_values = st.recursive(

@@ -10,7 +10,7 @@ import pytest
 
 from npcmeta.recordings.demo_writer import write_demo
 from npcmeta.recordings.folder import digest, read_character, read_demonstrations, read_folder
-from npcmeta.recordings.npz import write_npz
+from npcmeta.recordings.npz_writer import write_npz
 from npcmeta.recordings.recording import RecordingError, cut
 from npcmeta.types import ActionSpec, BehaviorSpec
 from tests.npcmeta.recordings.plays import assert_same, play

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npcmeta.recordings.npz import read_npz, write_npz
+from npcmeta.recordings.npz import read_npz
+from npcmeta.recordings.npz_writer import write_npz
 from npcmeta.recordings.recording import Recording, RecordingError
 from tests.npcmeta.recordings.plays import assert_same, masked, play
 

@@ -11,7 +11,7 @@ import torch
 from npcmeta import evaluate, tasks, training
 from npcmeta.archetype import Archetype, build_learner
 from npcmeta.outer_loop import OuterSettings
-from npcmeta.recordings.npz import write_npz
+from npcmeta.recordings.npz_writer import write_npz
 from npcmeta.tasks import recorded
 from npcmeta.types import Normaliser
 from tests.npcmeta.recordings.plays import play

@@ -10,7 +10,7 @@ import pytest
 
 from npcmeta import tasks
 from npcmeta.recordings.folder import digest
-from npcmeta.recordings.npz import write_npz
+from npcmeta.recordings.npz_writer import write_npz
 from npcmeta.recordings.recording import RecordingError
 from npcmeta.tasks import recorded
 from npcmeta.tasks.timelines import TimelineFamily

@@ -12,7 +12,7 @@ from torch import Generator
 from npcmeta.archetype import Archetype, begin_npc, build_learner, load_npc, save_archetype
 from npcmeta.evaluate import support_nll
 from npcmeta.recordings.demo_writer import write_demo
-from npcmeta.recordings.npz import write_npz
+from npcmeta.recordings.npz_writer import write_npz
 from npcmeta.recordings.recording import cut
 from npcmeta.tasks.timelines import as_examples
 from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from npcmeta.recordings.demo_writer import write_demo
-from npcmeta.recordings.npz import write_npz
+from npcmeta.recordings.npz_writer import write_npz
 from npcmeta_server.cli import main
 from tests.npcmeta.recordings import unity_bytes as unity
 from tests.npcmeta.recordings.plays import play

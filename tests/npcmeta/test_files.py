@@ -7,7 +7,7 @@ from typing import IO
 
 import pytest
 
-from npcmeta.recordings.files import write_whole
+from npcmeta.files import write_whole
 
 
 def test_a_file_that_is_written_anew_is_never_seen_half(tmp_path: Path) -> None:
