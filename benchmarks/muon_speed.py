@@ -12,7 +12,7 @@ import time
 import torch
 
 from npcmeta import training
-from npcmeta.optimizers import Muon
+from npcmeta.optimizers import Guided, muon
 from npcmeta.tasks.arena.family import SPEC
 
 ROUNDS, STEPS = 7, 20
@@ -25,7 +25,7 @@ def main() -> None:
     for value in matrices:
         value.requires_grad_().grad = torch.randn(value.shape)
     optimizers = {
-        "ours, float32": Muon(matrices, 1e-3, 0.05),
+        "ours, float32": Guided(matrices, 1e-3, 0.05, muon),
         "torch's, bfloat16": torch.optim.Muon(matrices, 1e-3, 0.05, adjust_lr_fn="match_rms_adamw"),
     }
     seconds: dict[str, list[float]] = {name: [] for name in optimizers}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,32 +19,49 @@ SECOND_MOMENT, TURNING = 0.99, 10
 """SOAP's decay of everything squared, and after how many steps it turns its bases."""
 
 
-class Muon(torch.optim.Optimizer):
-    """Momentum whose direction is made orthogonal, matrix by matrix (Jordan et al. 2024).
+class Way(NamedTuple):
+    """Where to move a parameter."""
+
+    direction: Tensor  # as the parameter
+    length: float  # by how many rates
+
+
+Direction = Callable[[Params, Tensor], Way | None]
+"""From what is kept of a parameter, and its gradient, to where to move it; None if it shall stay."""
+
+
+class Guided(torch.optim.Optimizer):
+    """Moves each parameter in the direction that is made of its gradients, behind a decay of its own (as AdamW's)."""
+
+    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float, direction: Direction) -> None:
+        """`direction` is given what it keeps of a parameter, a dict that is empty at first, and the next gradient."""
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+        self._direction = direction
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Moves every parameter that has a gradient and a direction."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                way = self._direction(self.state[weight], weight.grad)
+                if way is not None:
+                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                    weight.add_(way.direction, alpha=-way.length * group["lr"])
+
+
+def muon(state: Params, gradient: Tensor) -> Way:
+    """Momentum made orthogonal, of a matrix (Jordan et al. 2024).
 
     Steps are scaled to the size of AdamW's (Liu et al. 2025, equation 4), so both take the same rate. torch has the
     same algorithm, but in bfloat16, which is ten times slower on processors without instructions for it
     (`benchmarks/muon_speed.py`).
     """
-
-    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float) -> None:
-        """Takes matrices only."""
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Moves every matrix that has a gradient."""
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum"] = torch.zeros_like(weight)
-                momentum = state["momentum"].mul_(MOMENTUM).add_(weight.grad)
-                direction = orthogonalised(weight.grad + MOMENTUM * momentum)
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(direction, alpha=-0.2 * math.sqrt(max(weight.shape)) * group["lr"])
+    if not state:
+        state["momentum"] = torch.zeros_like(gradient)
+    momentum = state["momentum"].mul_(MOMENTUM).add_(gradient)
+    return Way(orthogonalised(gradient + MOMENTUM * momentum), 0.2 * math.sqrt(max(gradient.shape)))
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
@@ -58,33 +75,19 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     return x if matrix.shape[0] <= matrix.shape[1] else x.T
 
 
-class Soap(torch.optim.Optimizer):
-    """Adam in the directions that the gradients of each matrix themselves have (SOAP, Vyas et al. 2024, algorithm 3).
+def soap(state: Params, gradient: Tensor) -> Way | None:
+    """Adam in the directions that the gradients of a matrix themselves have (SOAP, Vyas et al. 2024, algorithm 3).
 
     It gets down badly scaled valleys where Adam creeps, for a few products and now and then two QR decompositions of
-    the sizes of the matrix, so it is for small networks. A vector is a matrix of one row. The state is contiguous, as
-    it is when a checkpoint gives it back: products of matrices with other strides differ in their last bits.
+    the sizes of the matrix, so it is for small networks. A vector is a matrix of one row. The first gradient only says
+    where the bases begin. The state is contiguous, as it is when a checkpoint gives it back: products of matrices with
+    other strides differ in their last bits.
     """
-
-    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float) -> None:
-        """Takes matrices and vectors."""
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Moves everything that has a gradient; the first one only says where the bases begin."""
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                gradient = torch.atleast_2d(weight.grad).contiguous()
-                state = self.state[weight]
-                if state:
-                    direction = _soap_direction(state, gradient)
-                    weight.mul_(1 - group["lr"] * group["weight_decay"])
-                    weight.add_(direction.view_as(weight), alpha=-group["lr"])
-                else:
-                    state |= _soap_state(gradient)
+    matrix = torch.atleast_2d(gradient).contiguous()
+    if state:
+        return Way(_soap_direction(state, matrix).view_as(gradient), 1.0)
+    state |= _soap_state(matrix)
+    return None
 
 
 def _soap_state(gradient: Tensor) -> Params:
@@ -119,7 +122,7 @@ def build_optimizers(kind: Optimizer, meta: Params, rate: float, weight_decay: f
     others = [value for value in meta.values() if value.dim() not in dimensions]
     optimizers: list[torch.optim.Optimizer] = []
     if chosen:
-        optimizers.append({"muon": Muon, "soap": Soap}[kind](chosen, rate, weight_decay))
+        optimizers.append(Guided(chosen, rate, weight_decay, {"muon": muon, "soap": soap}[kind]))
     if others:
         optimizers.append(torch.optim.AdamW(others, lr=rate, weight_decay=weight_decay))
     return optimizers
