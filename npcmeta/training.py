@@ -62,11 +62,14 @@ def describe_split(splits: TaskSplits, split: int) -> dict[str, Any]:
 def measure_normaliser(family: TaskFamily, generator: Generator, shots: int) -> Normaliser:
     """Mean and standard deviation of the observations of a sample of training tasks.
 
-    The deviation is at least 0.1: a rare switch must not become a huge number on the tick where it is on.
+    The deviation is at least 0.1: a rare switch must not become a huge number on the tick where it is on. Where all
+    values lie close to each other, it is at least a sixth of their range instead, as in normal ones.
     """
     support = family.sample(generator, NORMALISER_TASKS, shots=shots, query_shots=1).support
     seen = support.observation[support.weight > 0].double()  # float32 sums of large numbers miss their own mean
-    std = seen.std(0, correction=0).clamp_min(0.1)
+    extent = seen.amax(0) - seen.amin(0)
+    least = torch.where(extent > 0, (extent / 6).clamp_max(0.1), 0.1)
+    std = torch.maximum(seen.std(0, correction=0), least)
     return Normaliser(tuple(seen.mean(0).tolist()), tuple(std.tolist()))
 
 

@@ -11,14 +11,24 @@ from numpy.typing import NDArray
 from npcmeta.recordings.demo import DemoRecords
 from npcmeta.recordings.recording import Recording
 
+QUARTILE_ROWS, IQR_OF_NORMAL = 10_000, 1.349
+FAR = 30.0
+"""So many times as large as in its middle half, a column's deviation is that of a few values."""
+
 
 class Ranges(NamedTuple):
-    """Each column's mean, standard deviation, least and greatest value; all [columns]."""
+    """Each column's mean, standard deviation, least and greatest value, and the deviation of its middle half."""
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
+    middle: NDArray[np.float64]  # as far as normal values with these quartiles would deviate
+
+    @property
+    def strayed(self) -> list[int]:
+        """The columns in which most values vary, and a few lie much further out."""
+        return np.flatnonzero((self.middle > 0) & (self.std > FAR * self.middle)).tolist()
 
     @property
     def constant(self) -> list[int]:
@@ -81,7 +91,10 @@ def episode_lengths(recording: Recording) -> list[int]:
 
 def measure(values: NDArray[np.float32]) -> Ranges:
     """Mean, standard deviation and range of the columns of [n, columns]."""
-    return Ranges(values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64), values.min(0), values.max(0))
+    some = values[:: len(values) // QUARTILE_ROWS + 1].astype(np.float64)
+    first, last = np.quantile(some, (0.25, 0.75), axis=0)
+    mean, std = values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64)
+    return Ranges(mean, std, values.min(0), values.max(0), (last - first) / IQR_OF_NORMAL)
 
 
 def use_of_branches(
@@ -128,6 +141,11 @@ def remarks(summary: Summary) -> list[str]:
     if 0 < len(observations.constant) < len(observations.mean):
         share = f"{len(observations.constant)} of {len(observations.mean)}"
         found.append(f"{share} observations never change: {_listed(observations.constant)}")
+    if observations.strayed:
+        found.append(
+            f"observations of which a few values lie so far out that the others look alike to a learner: "
+            f"{_listed(observations.strayed)}; if they stand for nothing there, record another number and a switch"
+        )
     if actions.constant:
         found.append(f"continuous actions that never change: {_listed(actions.constant)}")
     for index, branch in enumerate(summary.branches):

@@ -126,6 +126,21 @@ def test_a_large_number_that_never_changes_becomes_zero() -> None:
     assert found.std == pytest.approx((0.1,) * 3)
 
 
+def test_small_numbers_are_seen_and_a_rare_switch_stays_small() -> None:
+    class Small(toys.ToyFamily):
+        def sample(self, generator: Generator, num_tasks: int, *, shots: int, query_shots: int) -> Task:
+            task = super().sample(generator, num_tasks, shots=shots, query_shots=query_shots)
+            normal, on = task.support.observation[..., 0], task.support.observation[..., 1] > 2.8
+            columns = torch.stack([normal * 1e-3, 1e-3 * on.float(), on.float()], -1)
+            return task._replace(support=task.support._replace(observation=columns))
+
+    found = training.measure_normaliser(Small("mixed"), Generator().manual_seed(0), 200)
+    seen = standardise(torch.tensor([[1e-3, 1e-3, 1.0]]), found)[0].tolist()
+    assert 0.5 < seen[0] < 1.5
+    assert seen[1] == pytest.approx(6.0, abs=0.1)
+    assert seen[2] == pytest.approx(10.0, abs=0.1)
+
+
 @pytest.mark.parametrize("learner", ["maml", "cnp"])
 def test_training_gives_an_archetype_that_knows_how_it_was_made(
     splits: TaskSplits, tmp_path: Path, learner: str

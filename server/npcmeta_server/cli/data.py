@@ -166,7 +166,7 @@ def ranges(what: str, columns: inspect.Ranges) -> Table:
         table.add_column(heading, justify="right")
     for index in range(min(len(columns.mean), MAX_COLUMNS)):
         constant = " (never changes)" if columns.low[index] == columns.high[index] else ""
-        table.add_row(f"{index}{constant}", *(number(float(value[index])) for value in columns))
+        table.add_row(f"{index}{constant}", *(number(float(value[index])) for value in columns[:4]))
     if len(columns.mean) > MAX_COLUMNS:
         table.add_row(f"and {len(columns.mean) - MAX_COLUMNS} more")
     return table

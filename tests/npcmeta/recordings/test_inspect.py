@@ -49,6 +49,15 @@ def test_remarks_name_the_columns_and_choices() -> None:
     assert inspect.remarks(fine) == inspect.problems(fine) == inspect.problems(inspect.summarise([recording()])) == []
 
 
+def test_a_number_that_stands_for_nothing_is_pointed_out() -> None:
+    """One such value in ten makes a standardised column of two numbers: that one, and everything else."""
+    clip = play(200)
+    clip.observations[::10, 2] = 1e9
+    clip.observations[:, 3] = np.arange(200) % 20 == 0  # a switch is none
+    (remark,) = inspect.remarks(inspect.summarise([clip]))
+    assert "a few values lie so far out that the others look alike to a learner: 2;" in remark
+
+
 def test_a_branch_without_a_decision_is_a_problem() -> None:
     idle = play(6)._replace(discrete_actions=np.zeros((6, 2), dtype=np.int64), branch_sizes=(4, 1))
     summary = inspect.summarise([idle])
