@@ -65,9 +65,7 @@ def read_character(folder: Path, branch_sizes: tuple[int, ...] | None = None) ->
     Raises:
         RecordingError: If there are none, one of them cannot be used, or they do not fit together.
     """
-    files = [folder] if folder.is_file() else recordings_in(folder)
-    if not files:
-        raise RecordingError(f"{folder}: no recordings; expected files ending in {' or '.join(READERS)}")
+    files = [folder] if folder.is_file() else _of_one_character(folder)
     return read_files(files, Behavior(branch_sizes=branch_sizes))
 
 
@@ -81,12 +79,20 @@ def read_files(files: Sequence[Path], behavior: Behavior) -> Recording:
 
 
 def read_demonstrations(paths: Sequence[Path], expected: BehaviorSpec) -> Recording:
-    """Reads files as one timeline that fits a spec, for example to adapt an archetype.
+    """Reads files, and folders of them, as one timeline that fits a spec, for example to adapt an archetype.
 
     Raises:
         RecordingError: If one cannot be used, or does not fit.
     """
-    return read_files(paths, _filled(Behavior(), expected, paths[0]))
+    files = [file for path in paths for file in (_of_one_character(path) if path.is_dir() else [path])]
+    return read_files(files, _filled(Behavior(), expected, paths[0]))
+
+
+def _of_one_character(folder: Path) -> list[Path]:
+    files = recordings_in(folder)
+    if not files:
+        raise RecordingError(f"{folder}: no recordings; expected files ending in {' or '.join(READERS)}")
+    return files
 
 
 def read_file(path: Path, branch_sizes: tuple[int, ...] | None = None) -> Recording:
@@ -95,8 +101,6 @@ def read_file(path: Path, branch_sizes: tuple[int, ...] | None = None) -> Record
     Raises:
         RecordingError: If it is of neither kind, or cannot be used.
     """
-    if path.is_dir():
-        raise RecordingError(f"{path}: a folder; expected files: name those in it that end in {' or '.join(READERS)}")
     if path.suffix == ".npz":
         return read_npz(path, branch_sizes)
     if path.suffix == ".demo":

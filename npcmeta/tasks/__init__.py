@@ -119,7 +119,7 @@ FAMILIES: dict[str, Family] = {
         50,
         {"meta_steps": 1500, "meta_batch": 16, "min_shots": 4, "max_shots": 200, "query_shots": 100}
         | {"weight_decay": 0.5, "optimizer": "muon", "rate": 3e-3},
-        (20, 100),
+        (20, 100, 500),
         PEOPLE,
     ),
     "overcooked": Family(

@@ -45,7 +45,7 @@ def adapt(
 
     Args:
         archetype: An archetype file, or a folder that train wrote.
-        demo: Demonstrations of the character, .npz or Unity .demo files, in the order they were played.
+        demo: Demonstrations of the character: .npz or Unity .demo files in the order they were played, or its folder.
         out: The NPC file to write.
         name: The NPC's name; the file's name if left out.
         seed: Fixes what a learner draws at random; the same seed and demonstrations give the same NPC.

@@ -20,7 +20,7 @@ def adapt(name: Name, demo: tuple[Path, ...], connection: Reached, from_scratch:
 
     Args:
         name: Which NPC.
-        demo: Recordings of the character, .npz or Unity .demo files, in the order they were played.
+        demo: Recordings of the character: .npz or Unity .demo files in the order they were played, or its folder.
         from_scratch: Forget what it was adapted from before.
         connection: How the server is reached.
     """

@@ -138,6 +138,19 @@ def test_the_digest_is_of_the_play_not_of_its_name_or_format(tmp_path: Path) -> 
     assert "bob and alice hold the same play" in read_folder(tmp_path).notes
 
 
+def test_demonstrations_are_files_or_the_folder_of_a_character(tmp_path: Path) -> None:
+    spec = BehaviorSpec(4, ActionSpec(0, (3, 2)), 10.0)
+    for seed, name in enumerate(("bob/2.npz", "bob/1.npz", "later.npz")):
+        write_npz(tmp_path / name, play(8, seed=seed))
+    found = read_demonstrations([tmp_path / "bob", tmp_path / "later.npz"], spec)
+    named = read_demonstrations([tmp_path / name for name in ("bob/1.npz", "bob/2.npz", "later.npz")], spec)
+    assert_same(found, named)
+    assert found.steps == 24
+    (tmp_path / "nobody").mkdir()
+    with pytest.raises(RecordingError, match=r"nobody: no recordings; expected files ending in \.npz or \.demo"):
+        read_demonstrations([tmp_path / "nobody"], spec)
+
+
 def test_demonstrations_have_to_fit_the_archetype(tmp_path: Path) -> None:
     undeclared(tmp_path / "a.npz", [0, 1])
     one = BehaviorSpec(4, ActionSpec(0, (5,)), 10.0)
