@@ -26,9 +26,9 @@ def test_adapting_shows_its_progress_and_commits(
     assert kinds(responses)[:2] == ["started", "accepted"]
     assert kinds(responses)[-1] == "committed"
     progress = [response.progress for response in responses if response.HasField("progress")]
-    assert [(event.step, event.steps, event.examples) for event in progress] == [
-        (i, steps, 50) for i in range(steps + 1)
-    ]
+    assert {(event.steps, event.examples) for event in progress} == {(steps, 50)}
+    told = [event.step for event in progress]
+    assert (told[0], told[-1], told) == (0, steps, sorted(set(told)))
     assert progress[-1].support_nll < progress[0].support_nll
     revision = responses[-1].committed.revision
     assert (revision.number, revision.examples) == (2, 50)

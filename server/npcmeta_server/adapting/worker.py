@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Protocol
@@ -45,6 +47,8 @@ log = logging.getLogger(__name__)
 MAX_TASKS = 32
 MAX_PADDED_EXAMPLES = 20_000
 """Bounds of one batch; a single job may have as many examples as an NPC may."""
+PROGRESS_SECONDS = 0.05
+"""Between two words of progress: nobody sees more, and to say a step takes longer than to make one."""
 
 
 class Listener(Protocol):
@@ -95,19 +99,25 @@ def take_batch(waiting: list[Numbered]) -> list[Numbered]:
 
 
 def adapt(archetype: Archetype, jobs: Mapping[int, AdaptJob], listener: Listener) -> None:
-    """Adapts some NPCs, by the number of their jobs, together; tells of every step of each of them, and of its end."""
+    """Adapts some NPCs, by the number of their jobs, together; tells of their steps and their ends.
+
+    Of the first step and the last of each NPC, and of others as often as `PROGRESS_SECONDS` says.
+    """
     learner, examples = build_learner(archetype), pad([job.clip for job in jobs.values()])
     noise = draw_state_noise(learner, [job.seed for job in jobs.values()])
     steps = learner.num_steps(examples.weight.sum(-1)).tolist()
+    told = -math.inf
     with torch.no_grad():
         begun = learner.begin(archetype.meta, len(jobs), noise)
         for step, reached in enumerate(learner.steps(archetype.meta, begun, examples)):
-            state, nll = reached, support_nll(learner, archetype.meta, reached, examples)
-            for row, (number, job) in enumerate(jobs.items()):
-                if step <= steps[row]:
-                    doubt = _doubt(reached, row, job.clip.examples)
-                    progressed = Progressed(step, steps[row], job.clip.examples, float(nll[row]), *doubt)
-                    listener.tell(number, progressed)
+            state, due = reached, time.monotonic() - told >= PROGRESS_SECONDS
+            if due or step in steps:
+                told, nll = time.monotonic(), support_nll(learner, archetype.meta, reached, examples)
+                for row, (number, job) in enumerate(jobs.items()):
+                    if step == steps[row] or (due and step < steps[row]):
+                        doubt = _doubt(reached, row, job.clip.examples)
+                        progressed = Progressed(step, steps[row], job.clip.examples, float(nll[row]), *doubt)
+                        listener.tell(number, progressed)
             if step < max(steps) and not listener.wanted(jobs):
                 for number in jobs:
                     listener.tell(number, Dropped())

@@ -86,7 +86,10 @@ def weighted(kind: str, rows: int, seed: int) -> Clip:
 
 
 @pytest.mark.parametrize("name", ARCHETYPES)
-def test_clips_of_any_length_weight_and_mask_are_adapted_to_together_as_alone(name: str, tmp_path: Path) -> None:
+def test_clips_of_any_length_weight_and_mask_are_adapted_to_together_as_alone(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "PROGRESS_SECONDS", 0.0)
     archetype, kind = save(name, tmp_path), ARCHETYPES[name][1]
     learner = build_learner(archetype)
     batch = [Numbered(i, AdaptJob(name, f"npc-{i}", i, weighted(kind, rows, i))) for i, rows in enumerate((1, 60, 9))]
@@ -128,10 +131,14 @@ def test_padding_counts_for_nothing_and_forbids_nothing() -> None:
     assert not padded.observation[padded.weight == 0].any()
 
 
-def test_every_npc_hears_of_its_own_steps_and_then_of_its_end(scout: Archetype) -> None:
+@pytest.mark.parametrize(("seconds", "heard"), [(0.0, [0, 1, 2, 3, 4, 5]), (1e9, [0, 5])])
+def test_every_npc_hears_of_its_own_steps_not_too_often_and_then_of_its_end(
+    seconds: float, heard: list[int], scout: Archetype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "PROGRESS_SECONDS", seconds)
     told = run(scout, jobs(30, 0))
     steps = [[answer.step for answer in told[number] if isinstance(answer, Progressed)] for number in (0, 1)]
-    assert steps == [[0, 1, 2, 3, 4, 5], [0]]
+    assert steps == [heard, [0]]
     assert isinstance(told[0][-1], Adapted)
     assert isinstance(told[1][-1], Adapted)
     fresh = npc_from_bytes(told[1][-1].data, scout, source="npc").state
@@ -193,7 +200,10 @@ def test_a_state_that_is_not_finite_is_refused(scout: Archetype) -> None:
     assert answer.reason == "ADAPTATION_DIVERGED"
 
 
-def test_an_inner_loop_that_nobody_wants_any_more_ends_behind_its_step(scout: Archetype) -> None:
+def test_an_inner_loop_that_nobody_wants_any_more_ends_behind_its_step(
+    scout: Archetype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "PROGRESS_SECONDS", 0.0)
     listener = Told(patience=2)
     worker.adapt(scout, {7: AdaptJob("scout", "bob", 1, clip(20)), 8: AdaptJob("scout", "eve", 1, clip(5))}, listener)
     for number in (7, 8):

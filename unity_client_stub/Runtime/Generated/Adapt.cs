@@ -549,7 +549,7 @@ namespace Npcmeta.V1
         }
     }
 
-    /// <summary>One step of the inner loop.</summary>
+    /// <summary>A step of the inner loop: the first, the last, and what lies between at most twenty times a second.</summary>
     public sealed class Progress : IMessage
     {
         /// <summary>From 0, the state before the first step, to <c>steps</c>.</summary>
