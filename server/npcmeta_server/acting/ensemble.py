@@ -20,6 +20,8 @@ class Ensemble:
         first = hosted[0]
         self.name = first.archetype.name
         """The archetype's; anybody may ask for it."""
+        self.spec = first.archetype.spec
+        """The same of all its revisions; anybody may ask for it."""
         self.bank = StateBank(first.first_state, max_bytes, first.archetype.revision)
         self._policies: dict[str, Policy] = {}
         for each in hosted:
@@ -31,21 +33,19 @@ class Ensemble:
         self.bank.add_shelf(revision, policy.hosted.first_state)
         self._policies[revision] = policy
 
-    def remove(self, revision: str) -> bool:
-        """Unloads a revision, unless one of its NPCs is in a cast; says whether it did."""
-        if not self.bank.remove_shelf(revision):
-            return False
-        del self._policies[revision]
-        return True
+    def remove(self, revision: str) -> None:
+        """Unloads a revision, unless one of its NPCs is in a cast."""
+        if self.bank.remove_shelf(revision):
+            del self._policies[revision]
 
     def has(self, revision: str) -> bool:
         """Whether a revision is loaded; anybody may ask."""
         return revision in self._policies
 
     @property
-    def empty(self) -> bool:
-        """Whether there is no revision any more; anybody may ask."""
-        return not self._policies
+    def revisions(self) -> list[str]:
+        """Those that are loaded; anybody may ask."""
+        return list(self._policies)
 
     @property
     def several(self) -> bool:

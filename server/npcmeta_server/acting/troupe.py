@@ -11,6 +11,7 @@ from npcmeta_server.acting.batcher import Batcher
 from npcmeta_server.acting.ensemble import Ensemble
 from npcmeta_server.acting.policy import Decisions, Frame, Policy
 from npcmeta_server.catalog import Catalog, Hosted
+from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.repertoire import Repertoire
 
@@ -36,11 +37,22 @@ class Troupe:
 
         Raises:
             ValueError: If the machine cannot promise the memory for its states.
+            ServiceError: SPEC_MISMATCH, while casts hold NPCs of the archetype as it was before it was retired.
         """
         name, revision = hosted.archetype.name, hosted.archetype.revision
         if self.repertoire.revision(name, revision) is not None:
             return
+        if name in self.ensembles and name not in self.repertoire:
+            await self._sweep(name)
         ensemble = self.ensembles.get(name)
+        if ensemble is not None and ensemble.spec != hosted.archetype.spec:
+            raise ServiceError(
+                "SPEC_MISMATCH",
+                f"archetypes/{name} was retired, and casts still hold deleted NPCs of it, whose sensors or actions are "
+                "others than the file's; remove them from the casts first, or train it under another name; nothing was "
+                "kept",
+                archetype=name,
+            )
         if ensemble is None:
             self._begin(await asyncio.to_thread(Ensemble, [hosted], self._bank_bytes))
         else:
@@ -50,11 +62,8 @@ class Troupe:
 
     async def remove(self, archetype: str, revision: str) -> None:
         """Lets an archetype revision act no more. Rows of deleted NPCs in casts keep it loaded, not offered."""
-        ensemble = self.ensembles[archetype]
         self.repertoire.remove(archetype, revision)
-        if await self.thread.run(ensemble.remove, revision) and ensemble.empty:
-            del self.ensembles[archetype], self._batchers[archetype]
-            metrics.NPCS_RESIDENT.remove(archetype)
+        await self._sweep(archetype)
 
     async def moving(self, wanted: Sequence[tuple[str, str]]) -> list[bool]:
         """Which of some NPCs would move, if each acted with the archetype revision beside it."""
@@ -79,6 +88,16 @@ class Troupe:
         self.thread.close()
         for name in self.ensembles:
             metrics.NPCS_RESIDENT.remove(name)
+
+    async def _sweep(self, archetype: str) -> None:
+        """Unloads the revisions of an archetype that act no more and that no cast holds any more."""
+        ensemble = self.ensembles[archetype]
+        for revision in ensemble.revisions:
+            if self.repertoire.revision(archetype, revision) is None:
+                await self.thread.run(ensemble.remove, revision)
+        if not ensemble.revisions:
+            del self.ensembles[archetype], self._batchers[archetype]
+            metrics.NPCS_RESIDENT.remove(archetype)
 
     def _begin(self, ensemble: Ensemble) -> None:
         self.ensembles[ensemble.name] = ensemble

@@ -86,21 +86,21 @@ class Stage:
         return result
 
     async def _wanted_group(self, wanted: act_pb2.Group) -> Group:
-        """The group that a cast names: the one there is, or a new one."""
-        group = self._groups.get(wanted.group)
-        if group is None:
-            if len(self._groups) >= MAX_GROUPS:
-                raise ServiceError(
-                    "TOO_MANY", f"the stream has {MAX_GROUPS} groups, expected no more", limit=MAX_GROUPS
-                )
-            group = Group(await self._roster.offered(names.archetype_id(wanted.archetype)))
-        elif wanted.archetype and wanted.archetype != f"archetypes/{group.archetype}":
-            raise ServiceError(
-                "WRONG_ARCHETYPE",
-                f"group {wanted.group} is of archetypes/{group.archetype}, not of {wanted.archetype[:80]}; "
-                "remove the group first, or use another number",
-                group=wanted.group,
-            )
+        """The group that a cast names: the one there is, or a new one in place of none or of an empty one."""
+        group, archetype = self._groups.get(wanted.group), wanted.archetype
+        if group is not None:
+            archetype = archetype or f"archetypes/{group.archetype}"
+            if archetype != f"archetypes/{group.archetype}":
+                raise _wrong_archetype(wanted, group)
+        elif len(self._groups) >= MAX_GROUPS:
+            raise ServiceError("TOO_MANY", f"the stream has {MAX_GROUPS} groups, expected no more", limit=MAX_GROUPS)
+        if not group:  # an archetype may have been retired, and come again, while nobody of it was in the group
+            group = Group(await self._roster.offered(names.archetype_id(archetype)))
+        self._check_members(group, wanted)
+        return group
+
+    def _check_members(self, group: Group, wanted: act_pb2.Group) -> None:
+        """Raises TOO_MANY if a cast brings too many members at once, or the stream would have too many."""
         if len(wanted.members) > MAX_MEMBERS_AT_ONCE:
             raise ServiceError(
                 "TOO_MANY",
@@ -111,7 +111,6 @@ class Stage:
         members = new + sum(len(other) for other in self._groups.values())
         if members > MAX_MEMBERS:
             raise ServiceError("TOO_MANY", f"{members} members, expected at most {MAX_MEMBERS}", limit=MAX_MEMBERS)
-        return group
 
     async def _add_members(self, group: Group, members: Iterable[act_pb2.Member]) -> list[act_pb2.RefusedMember]:
         refused: list[act_pb2.RefusedMember] = []
@@ -171,6 +170,15 @@ def _refused_tick(tick: act_pb2.Tick, rows: int) -> act_pb2.TickResult:
     )
     parts = [act_pb2.PartResult(group=part.group, status=error.status()) for part in tick.parts[:MAX_PARTS]]
     return act_pb2.TickResult(number=tick.number, parts=parts)
+
+
+def _wrong_archetype(wanted: act_pb2.Group, group: Group) -> ServiceError:
+    return ServiceError(
+        "WRONG_ARCHETYPE",
+        f"group {wanted.group} is of archetypes/{group.archetype}, not of {wanted.archetype[:80]}; "
+        "remove the group first, or use another number",
+        group=wanted.group,
+    )
 
 
 def _group_result(number: int, group: Group) -> act_pb2.GroupResult:

@@ -73,9 +73,11 @@ def test_a_revision_goes_only_when_nobody_acts_with_it(both: tuple[Hosted, Hoste
     old, new = both
     mixed = Ensemble(both, 1 << 20)
     row = put(mixed, "amy", old)
-    assert not mixed.remove(old.archetype.revision)
+    mixed.remove(old.archetype.revision)
+    assert mixed.revisions == [old.archetype.revision, new.archetype.revision]
     mixed.bank.release(["amy"], [row])
-    assert mixed.remove(old.archetype.revision)
+    mixed.remove(old.archetype.revision)
+    assert mixed.revisions == [new.archetype.revision]
     assert (len(mixed.bank), mixed.bank.bytes) == (0, 0)
     assert mixed.act([frame(np.array([put(mixed, "bob", new)]))])[0].revisions.tolist() == [1]
 
