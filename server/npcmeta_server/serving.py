@@ -83,6 +83,20 @@ class Running(NamedTuple):
     mlagents_address: str  # empty: no such port
 
 
+class House(NamedTuple):
+    """What the services share."""
+
+    found: Catalog
+    store: Store
+    storage: OwnerThread
+    roster: Roster
+    pool: AdaptationPool
+    memory: LessonMemory
+    uploads: Uploads
+    upgrader: Upgrader
+    filing: OwnerThread  # reads and writes NPCs' files
+
+
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Starts a server, and stops it at the end.
@@ -100,56 +114,63 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     grpc_tls = tls.grpc_credentials(settings.tls) if settings.tls else None
     http_tls = tls.http_context(settings.tls) if settings.tls else None
     torch.set_num_threads(1)
-    stopping, storage = asyncio.Event(), OwnerThread("store")
+    stopping = asyncio.Event()
     async with contextlib.AsyncExitStack() as cleanup:
         gate = Gate(tokens, settings.max_calls, _spans(cleanup, settings.otlp_endpoint))
-        files = catalog.load(settings.archetypes)
-        store = await storage.run(Store, settings.store, settings.max_npcs)
-        cleanup.callback(storage.close)
-        cleanup.callback(storage.post, store.close)
-        found = await storage.run(archive.settle, files, store)
-        roster = Roster(found, store, storage, settings.bank_bytes)
-        cleanup.callback(roster.close)
-        pool = AdaptationPool(catalog.files(found), settings.adaptation_processes)
-        cleanup.callback(pool.close)
-        memory = LessonMemory(settings.lesson_bytes)
-        vetter = Vetter()
-        cleanup.callback(vetter.close)
-        uploads = Uploads(roster, store, storage, pool, vetter)
-        roster.reserve.fetch, roster.reserve.adopt = uploads.load, uploads.adopt
-        upgrader = Upgrader(roster, store, storage, pool, uploads.load)
-        cleanup.push_async_callback(upgrader.close)
-        filing = OwnerThread("files")
-        cleanup.callback(filing.close)
-        act, npcs = Act(roster, stopping), Npcs(roster, store, storage, filing, pool, memory)
-        services: Services = {
-            "ArchetypeService": Archetypes(roster, store, storage, uploads, stopping),
-            "UpgradeService": Upgrades(roster, store, storage, uploads, upgrader),
-            "NpcService": npcs,
-            "ActService": act,
-            "AdaptService": Adapt(roster, store, storage, pool, memory, stopping),
-            "AssetService": Assets(roster, store, storage, filing, pool),
-            "GRPCInferenceService": Inference(roster, act, stopping),
-        }
+        house = await _house(cleanup, settings)
+        services = _services(house, stopping)
         host, size = settings.host, settings.max_message_bytes
-        grpc_port = GrpcPort(
-            services, (*FILES, INFERENCE), _address(host, settings.port), size, gate, credentials=grpc_tls
-        )
+        grpc_port = GrpcPort(services, (*FILES, INFERENCE), _address(host, settings.port), size, gate, grpc_tls)
         http_port = HttpPort(services, host, settings.http_port, size, gate, http_tls, settings.origins)
-        _watch(cleanup, store, memory)
-        mlagents_address = await _offer_mlagents(cleanup, settings, roster, npcs, stopping)
-        await http_port.start()
-        cleanup.push_async_callback(http_port.stop, settings.grace_seconds)
-        await grpc_port.start()
-        cleanup.push_async_callback(grpc_port.stop, settings.grace_seconds)
-        await upgrader.resume()
+        _watch(cleanup, house.store, house.memory)
+        mlagents_address = await _offer_mlagents(cleanup, settings, house.roster, services["NpcService"], stopping)
+        for port in (http_port, grpc_port):
+            await port.start()
+            cleanup.push_async_callback(port.stop, settings.grace_seconds)
+        await house.upgrader.resume()
         cleanup.callback(stopping.set)
         cleanup.push_async_callback(asyncio.sleep, settings.drain_seconds)
         cleanup.callback(http_port.drain)
         cleanup.push_async_callback(grpc_port.drain)
-        scheme = "https" if settings.tls else "http"
-        http_address = f"{scheme}://{_address(host, http_port.port)}"
-        yield Running(found, _address(host, grpc_port.port), http_address, mlagents_address)
+        grpc_address, at = (_address(host, port.port) for port in (grpc_port, http_port))
+        yield Running(house.found, grpc_address, f"http{'s' * bool(settings.tls)}://{at}", mlagents_address)
+
+
+async def _house(cleanup: contextlib.AsyncExitStack, settings: Settings) -> House:
+    """Opens the store, loads the archetypes and starts the adaptation processes, until the end."""
+    storage, filing = OwnerThread("store"), OwnerThread("files")
+    files = catalog.load(settings.archetypes)
+    store = await storage.run(Store, settings.store, settings.max_npcs)
+    cleanup.callback(storage.close)
+    cleanup.callback(storage.post, store.close)
+    found = await storage.run(archive.settle, files, store)
+    roster = Roster(found, store, storage, settings.bank_bytes)
+    cleanup.callback(roster.close)
+    pool = AdaptationPool(catalog.files(found), settings.adaptation_processes)
+    cleanup.callback(pool.close)
+    vetter = Vetter()
+    cleanup.callback(vetter.close)
+    uploads = Uploads(roster, store, storage, pool, vetter)
+    roster.reserve.fetch, roster.reserve.adopt = uploads.load, uploads.adopt
+    upgrader = Upgrader(roster, store, storage, pool, uploads.load)
+    cleanup.push_async_callback(upgrader.close)
+    cleanup.callback(filing.close)
+    return House(found, store, storage, roster, pool, LessonMemory(settings.lesson_bytes), uploads, upgrader, filing)
+
+
+def _services(house: House, stopping: asyncio.Event) -> Services:
+    """What answers the calls; once `stopping` is set, streams are asked to reconnect."""
+    _, store, storage, roster, pool, memory, uploads, upgrader, filing = house
+    act = Act(roster, stopping)
+    return {
+        "ArchetypeService": Archetypes(roster, store, storage, uploads, stopping),
+        "UpgradeService": Upgrades(roster, store, storage, uploads, upgrader),
+        "NpcService": Npcs(roster, store, storage, filing, pool, memory),
+        "ActService": act,
+        "AdaptService": Adapt(roster, store, storage, pool, memory, stopping),
+        "AssetService": Assets(roster, store, storage, filing, pool),
+        "GRPCInferenceService": Inference(roster, act, stopping),
+    }
 
 
 async def _offer_mlagents(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -101,14 +101,14 @@ def _handler(method: Method) -> Any:
             async for response in method.answer(parsed(request) if method.takes_stream else parse(request)):
                 yield response
         except Exception as error:
-            await _abort(context, error, method)
+            await abort_with(context, as_service_error(error, method))
 
     async def single(request: Any, context: grpc.aio.ServicerContext) -> Any:
         peer.set(context.peer())
         try:
             return await method.answer(parsed(request) if method.takes_stream else parse(request))
         except Exception as error:
-            await _abort(context, error, method)
+            await abort_with(context, as_service_error(error, method))
 
     parse = method.request.FromString
     if method.takes_stream and not method.gives_stream:
@@ -122,9 +122,3 @@ def _handler(method: Method) -> Any:
 
 def _serialise(message: Message) -> bytes:
     return message.SerializeToString()
-
-
-async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: Method) -> NoReturn:
-    if isinstance(error, asyncio.CancelledError | grpc.aio.AbortError):
-        raise error
-    await abort_with(context, as_service_error(error, method))

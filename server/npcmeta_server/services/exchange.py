@@ -22,7 +22,7 @@ from npcmeta_server.services.npcs import Npcs
 
 log = logging.getLogger(__name__)
 
-OK, CLOSE = 200, 400
+OK = 200
 COMMUNICATION_VERSION = "1.5.0"
 TRAINER_VERSIONS = {1: "0.20.0", 2: "0.27.0"}
 LATEST_TRAINER = "1.1.0"
