@@ -50,6 +50,11 @@ MAX_PADDED_EXAMPLES = 20_000
 PROGRESS_SECONDS = 0.05
 """Between two words of progress: nobody sees more, and to say a step takes longer than to make one."""
 
+RETIRED = Failed(
+    "ARCHETYPE_NOT_FOUND",
+    "the revision of the archetype was retired meanwhile, nothing was changed; adapt the NPC again",
+)
+
 
 class Listener(Protocol):
     """Who is told what becomes of jobs."""
@@ -166,7 +171,11 @@ def _answer(
     batch: Sequence[Numbered],
     listener: Listener,
 ) -> None:
-    archetype = archetypes[batch[0].job.archetype]
+    archetype = archetypes.get(batch[0].job.archetype)
+    if archetype is None:
+        for entry in batch:
+            listener.tell(entry.number, RETIRED)
+        return
     try:
         if isinstance(batch[0].job, ExportJob):
             listener.tell(batch[0].number, _export(archetype, templates, batch[0].job))
