@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal, get_args
@@ -16,6 +17,8 @@ Level = Literal["debug", "info", "warning", "error"]
 FORMAT_VARIABLE, LEVEL_VARIABLE = "NPCMETA_LOG_FORMAT", "NPCMETA_LOG_LEVEL"
 FACTS = ("request_id", "token", "method", "reason", "seconds")
 """What a line may say beside its message."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What a name from elsewhere could begin a line with, or do to a terminal."""
 
 
 def configure(style: Format, level: Level) -> None:
@@ -45,7 +48,8 @@ class Text(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line, with the request's id behind it if it belongs to one."""
         request_id = getattr(record, "request_id", "")
-        return super().formatMessage(record) + (f" [request {request_id}]" if request_id else "")
+        line = CONTROL.sub(lambda found: repr(found[0])[1:-1], super().formatMessage(record))
+        return line + (f" [request {request_id}]" if request_id else "")
 
 
 class Lines(logging.Formatter):

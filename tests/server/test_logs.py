@@ -54,3 +54,11 @@ def test_at_the_level_of_debugging_libraries_are_quiet(capsys: pytest.CaptureFix
         logging.getLogger(name).debug("every call")
     [line] = capsys.readouterr().err.splitlines()
     assert "npcmeta_server.ports every call" in line
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_name_from_elsewhere_forges_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("text", "info")
+    logging.getLogger("x").warning("a game: %s", "guard\n2026-01-01 ERROR forged\x1b[2J")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith(r"a game: guard\n2026-01-01 ERROR forged\x1b[2J")

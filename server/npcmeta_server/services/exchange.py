@@ -94,7 +94,9 @@ class Exchange:
             self._end(caller)  # a new game, though on an old connection
             began = _greeting(output.rl_initialization_output)
             self._game(caller)
-            log.info("ML-Agents game at %s began, package %s", caller, output.rl_initialization_output.package_version)
+            log.info(
+                "ML-Agents game at %s began, package %s", caller, output.rl_initialization_output.package_version[:20]
+            )
             return _answer(communicator_pb2.UnityInput(rl_initialization_input=began))
         reset = communicator_pb2.RlInput(command=communicator_pb2.RlInput.RESET)
         return _answer(communicator_pb2.UnityInput(rl_input=reset))

@@ -30,17 +30,24 @@ class Vetter:
         """Starts nothing."""
         self._turn = asyncio.Lock()
         self._process: BaseProcess | None = None
-        self._closed = False
+        self._wanted, self._closed = True, False
 
     async def vet(self, data: bytes) -> Hosted:
-        """Reads a file that may be anything.
+        """Reads a file that may be anything. Whoever gives up ends the process, so that the next one can begin.
 
         Raises:
             ServiceError: INVALID_ARCHETYPE, saying what is wrong with it.
         """
         _check_frame(data)
         async with self._turn:
-            problem, model, state = await asyncio.to_thread(self._in_process, data)
+            self._wanted = not self._closed
+            asked = asyncio.ensure_future(asyncio.to_thread(self._in_process, data))
+            try:
+                problem, model, state = await asyncio.shield(asked)
+            except asyncio.CancelledError:
+                self._end()
+                await asyncio.wait([asked])
+                raise
         if problem:
             raise ServiceError("INVALID_ARCHETYPE", f"{problem}; nothing was kept")
         return await asyncio.to_thread(_hosted, data, model, state)
@@ -48,6 +55,10 @@ class Vetter:
     def close(self) -> None:
         """Ends what is under way."""
         self._closed = True
+        self._end()
+
+    def _end(self) -> None:
+        self._wanted = False
         if (process := self._process) is not None:
             process.kill()
 
@@ -59,7 +70,7 @@ class Vetter:
         process.start()
         self._process = process
         theirs.close()
-        if self._closed:
+        if not self._wanted:  # since it began to start
             process.kill()
         try:
             with contextlib.closing(ours):
