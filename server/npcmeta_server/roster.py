@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
-from npcmeta.types import Params
+from npcmeta.types import BehaviorSpec, Params
 from npcmeta_server.acting.policy import Decisions, Frame
 from npcmeta_server.acting.troupe import Troupe
 from npcmeta_server.catalog import Catalog, Hosted
@@ -56,6 +56,10 @@ class Roster:
             ValueError: If the machine cannot promise the memory for its states.
         """
         await asyncio.shield(self._troupe.add(hosted))
+
+    async def spec(self, archetype: str) -> BehaviorSpec | None:
+        """What an archetype sees and decides that is offered, or was and is still in casts; None if there is none."""
+        return await self._troupe.spec(archetype)
 
     async def retire(self, archetype: str, revisions: Sequence[str], write: Callable[[], None]) -> None:
         """Lets archetype revisions act no more, once `write` has written so on the store's thread.

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+from npcmeta.types import BehaviorSpec
 from npcmeta_server import metrics
 from npcmeta_server.acting.batcher import Batcher
 from npcmeta_server.acting.ensemble import Ensemble
 from npcmeta_server.acting.policy import Decisions, Frame, Policy
 from npcmeta_server.catalog import Catalog, Hosted
-from npcmeta_server.errors import ServiceError
 from npcmeta_server.owner_thread import OwnerThread
 from npcmeta_server.repertoire import Repertoire
 
@@ -37,22 +37,11 @@ class Troupe:
 
         Raises:
             ValueError: If the machine cannot promise the memory for its states.
-            ServiceError: SPEC_MISMATCH, while casts hold NPCs of the archetype as it was before it was retired.
         """
         name, revision = hosted.archetype.name, hosted.archetype.revision
         if self.repertoire.revision(name, revision) is not None:
             return
-        if name in self.ensembles and name not in self.repertoire:
-            await self._sweep(name)
         ensemble = self.ensembles.get(name)
-        if ensemble is not None and ensemble.spec != hosted.archetype.spec:
-            raise ServiceError(
-                "SPEC_MISMATCH",
-                f"archetypes/{name} was retired, and casts still hold deleted NPCs of it, whose sensors or actions are "
-                "others than the file's; remove them from the casts first, or train it under another name; nothing was "
-                "kept",
-                archetype=name,
-            )
         if ensemble is None:
             self._begin(await asyncio.to_thread(Ensemble, [hosted], self._bank_bytes))
         else:
@@ -64,6 +53,12 @@ class Troupe:
         """Lets an archetype revision act no more. Rows of deleted NPCs in casts keep it loaded, not offered."""
         self.repertoire.remove(archetype, revision)
         await self._sweep(archetype)
+
+    async def spec(self, archetype: str) -> BehaviorSpec | None:
+        """What an archetype sees and decides that is offered, or was and is still in casts; None if there is none."""
+        if archetype in self.ensembles and archetype not in self.repertoire:
+            await self._sweep(archetype)
+        return self.ensembles[archetype].spec if archetype in self.ensembles else None
 
     async def moving(self, wanted: Sequence[tuple[str, str]]) -> list[bool]:
         """Which of some NPCs would move, if each acted with the archetype revision beside it."""

@@ -65,7 +65,7 @@ class Uploads:
             if hosted is None or hosted.archetype.name != name:
                 raise no_revision(name, revision)
             async with self.changing:
-                self._check_spec(hosted)
+                await self._check_spec(hosted)
                 await self._host(hosted)
             return hosted
 
@@ -113,7 +113,7 @@ class Uploads:
         """Keeps a revision and lets it act; both or nothing, even if whoever asked is gone."""
         name, revision = hosted.archetype.name, hosted.archetype.revision
         async with self.changing:
-            self._check_spec(hosted)
+            await self._check_spec(hosted)
             if not await self._storage.run(
                 self._store.do, archetypes.keep, name, revision, hosted.data, current=current, request=key
             ):
@@ -134,19 +134,21 @@ class Uploads:
         except ValueError as error:
             raise ServiceError("INVALID_ARCHETYPE", f"{error}; nothing was kept") from error
 
-    def _check_spec(self, hosted: Hosted) -> None:
-        """Raises SPEC_MISMATCH if NPCs could not move to a revision from the current one."""
+    async def _check_spec(self, hosted: Hosted) -> None:
+        """Raises SPEC_MISMATCH if NPCs could not move to a revision from those that there are; holds `changing`."""
         name, spec = hosted.archetype.name, hosted.archetype.spec
-        if name not in self._roster.repertoire:
+        expected = await self._roster.spec(name)
+        if expected in (None, spec):
             return
-        expected = self._roster.hosted(name).archetype.spec
-        if spec != expected:
-            raise ServiceError(
-                "SPEC_MISMATCH",
-                f"the file is for {spec}, archetypes/{name} is for {expected}, and NPCs cannot move between the two; "
-                "train it under another name, as an archetype of its own; nothing was kept",
-                archetype=name,
-            )
+        why = "NPCs cannot move between the two"
+        if name not in self._roster.repertoire:
+            why = "casts still hold deleted NPCs of it: remove them there and try again"
+        raise ServiceError(
+            "SPEC_MISMATCH",
+            f"the file is for {spec}, archetypes/{name} is for {expected}, and {why}; or train it under another name, "
+            "as an archetype of its own; nothing was kept",
+            archetype=name,
+        )
 
     @contextlib.contextmanager
     def _one_of_few(self) -> Iterator[None]:

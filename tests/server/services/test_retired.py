@@ -1,5 +1,6 @@
 """An archetype that was retired and comes again, while games still have its deleted NPCs in their casts."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,14 +13,20 @@ from npcmeta_server.serving import Settings
 from tests.server import conftest
 from tests.server.client import Client, Stream, cast, group, info_of, observations, part, tick
 from tests.server.in_thread import served
-from tests.server.test_uploads import chunks, refused, retire
+from tests.server.test_uploads import chunks, get, refused, retire
+
+
+@contextlib.contextmanager
+def serving(archetypes: Path, folder: Path) -> Iterator[Client]:
+    settings = Settings(archetypes, f"sqlite:///{folder / 'npcs.db'}", "127.0.0.1", 0, 0)
+    with served(settings) as server, grpc.insecure_channel(server.grpc) as channel:
+        yield Client(channel)
 
 
 @pytest.fixture
 def client(archetype_folder: Path, tmp_path: Path) -> Iterator[Client]:
-    settings = Settings(archetype_folder, f"sqlite:///{tmp_path / 'npcs.db'}", "127.0.0.1", 0, 0)
-    with served(settings) as server, grpc.insecure_channel(server.grpc) as channel:
-        yield Client(channel)
+    with serving(archetype_folder, tmp_path) as made:
+        yield made
 
 
 def other_actions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
@@ -52,6 +59,21 @@ def test_one_with_other_actions_waits_until_no_cast_has_npcs_of_the_old_one(
     [decided] = game.ask(tick(2, part(0, [1], observations(1)))).tick.parts
     assert (list(decided.revisions), decided.HasField("discrete_actions")) == ([1], False)
     game.close()
+
+
+def test_one_that_had_to_wait_leaves_the_archetype_as_retired_as_it_was(
+    archetype_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(archetype_folder, tmp_path) as client:
+        game, amy = Stream(client.acting.Act), client.create("guard", "amy")
+        game.ask(cast(group(0, "guard", {0: amy})))
+        delete(client, amy)
+        retire(client, "guard")
+        data = other_actions(tmp_path, monkeypatch)
+        assert refused(lambda: client.archetypes.UploadArchetype(chunks(data)))[0] == "SPEC_MISMATCH"
+        game.close()
+    with serving(archetype_folder, tmp_path) as client:
+        assert refused(lambda: get(client))[0] == "ARCHETYPE_NOT_FOUND"
 
 
 def test_one_with_the_same_actions_comes_at_once(client: Client, archetype_folder: Path) -> None:
