@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import struct
 from typing import Any
 
@@ -13,7 +14,7 @@ from google.rpc import error_details_pb2
 from npcmeta.archetype import Archetype
 from npcmeta_server import tensors
 from npcmeta_server.demo.host import Address
-from npcmeta_server.gen.npcmeta.v1 import act_pb2, adapt_pb2, assets_pb2
+from npcmeta_server.gen.npcmeta.v1 import act_pb2, adapt_pb2, assets_pb2, npcs_pb2
 from tests.server.client import Client, array, clip, observations
 
 
@@ -89,6 +90,36 @@ def test_grpc_web_does_what_grpc_does(server: Address, client: Client, archetype
         assets_pb2.FetchAssetResponse.FromString(part) for part in grpc_web(server, "AssetService/FetchAsset", name)[0]
     ]
     assert b"".join(part.chunk for part in parts) == client.fetch(f"{npc}/assets/ort")[1]
+
+
+def test_grpc_web_as_text_is_the_same_in_base64(server: Address, client: Client) -> None:
+    npc = client.create("guard")
+    for method, message, count in (
+        ("NpcService/GetNpc", npcs_pb2.GetNpcRequest(name=npc), 1),
+        ("AssetService/FetchAsset", assets_pb2.FetchAssetRequest(name=f"{npc}/assets/ort"), 2),
+        ("NpcService/GetNpc", npcs_pb2.GetNpcRequest(name="npcs/nobody"), 0),
+    ):
+        asked = message.SerializeToString()
+        head = base64.b64encode(b"\0" + struct.pack(">I", len(asked)))  # a piece with a padding of its own
+        answer = httpx.post(
+            f"{server.http}/npcmeta.v1.{method}",
+            content=iter((head[:3], head[3:] + base64.b64encode(asked))),
+            headers={"content-type": "application/grpc-web-text", "x-grpc-web": "1"},
+            timeout=20,
+        )
+        assert answer.headers["content-type"] == "application/grpc-web-text+proto"
+        found = frames(b"".join(map(base64.b64decode, re.findall(rb"[^=]+=*", answer.content))))
+        expected, trailers = grpc_web(server, method, asked)
+        assert [part for flag, part in found if not flag & 0x80] == expected
+        assert len(expected) == count
+        assert f"grpc-status: {trailers['grpc-status']}" in found[-1][1].decode().lower()
+
+
+def test_text_that_is_no_base64_is_refused(server: Address) -> None:
+    headers = {"content-type": "application/grpc-web-text+proto"}
+    answer = httpx.post(f"{server.http}/npcmeta.v1.NpcService/GetNpc", content=b"=!?*", headers=headers, timeout=20)
+    [(_, trailers)] = frames(base64.b64decode(answer.content))
+    assert b"grpc-status: 3" in trailers.lower()
 
 
 def test_errors_carry_their_info_over_connect_and_grpc_web(server: Address) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +35,7 @@ from npcmeta_server.ports.surface import (
     not_a_message,
     unknown_method,
 )
+from npcmeta_server.ports.web_text import Application, web_text
 
 APPLICATIONS = {
     "ArchetypeService": archetypes_connect.ArchetypeServiceASGIApplication,
@@ -44,8 +45,6 @@ APPLICATIONS = {
     "AdaptService": adapt_connect.AdaptServiceASGIApplication,
     "AssetService": assets_connect.AssetServiceASGIApplication,
 }
-
-Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def application(
@@ -65,7 +64,7 @@ def application(
             peer.set(f"http:{(scope.get('client') or ('',))[0]}")
             await paths.get(scope["path"], _not_found)(scope, receive, send)
 
-    return answer
+    return web_text(answer)
 
 
 def _in_time(app: Application) -> Application:
