@@ -20,6 +20,9 @@ from npcmeta_server.roster import Roster
 from npcmeta_server.seating import read_state
 from npcmeta_server.store import NpcRow, RequestKey, Store, new_etag
 
+MAX_CHOSEN_SEED = (1 << 53) - 1
+"""What JavaScript's numbers hold exactly: a client may want to give the seed of one NPC to another."""
+
 
 class Beginning(NamedTuple):
     """What a new NPC begins with."""
@@ -87,7 +90,7 @@ def new_row(npc_id: str, wanted: resources_pb2.Npc, archetype: str, like: NpcRow
 
 def new_seed() -> int:
     """A seed for whom nobody chose one: NPCs of the same seed would draw their actions in unison."""
-    return 1 + secrets.randbelow(MAX_SEED)
+    return 1 + secrets.randbelow(MAX_CHOSEN_SEED)
 
 
 def checked_text(text: str, field: str) -> str:
