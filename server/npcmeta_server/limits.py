@@ -10,6 +10,8 @@ HEAD_SECONDS = 20
 """seconds that the head of a request over HTTP takes to come"""
 BODY_SECONDS = 60
 """seconds that a request over HTTP takes to come, unless it is a stream"""
+IDLE_SECONDS = 75
+"""seconds for which a connection over HTTP is kept between two requests; load balancers keep theirs for 60"""
 MAX_CALLS = 10_000
 """calls and streams under way at a time (`--max-calls`)"""
 MAX_NPCS = 10_000_000

@@ -2,10 +2,12 @@
 
 import contextlib
 import io
+import select
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import grpc
@@ -117,6 +119,16 @@ def test_a_client_that_does_not_get_the_head_of_a_request_over_is_given_up(
         with contextlib.suppress(ConnectionResetError):
             assert slow.recv(1 << 16) == b""
     assert httpx.get(f"{watched.http}/health", timeout=60).status_code == 200
+
+
+def test_a_connection_is_kept_for_those_who_ask_every_few_seconds(watched: Served) -> None:
+    """One that is closed while they ask again is an error to them, for which they were told no reason."""
+    name, _, port = watched.http.removeprefix("http://").partition(":")
+    with contextlib.closing(HTTPConnection(name, int(port), timeout=60)) as kept:
+        kept.request("GET", "/health")
+        assert kept.getresponse().read()
+        ended, _, _ = select.select([kept.sock], [], [], 6.0)
+        assert ended == []
 
 
 def test_all_addresses_are_those_of_both_kinds_on_both_ports(archetype_folder: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 
 from npcmeta_server.access.gate import REQUEST_ID_HEADER, Gate
+from npcmeta_server.limits import IDLE_SECONDS
 from npcmeta_server.ports import pages
 from npcmeta_server.ports.connect_app import Application, application
 from npcmeta_server.ports.head_in_time import HeadInTime
@@ -58,6 +59,7 @@ class HttpPort:
             _for_origins(app, origins),
             http=HeadInTime,
             lifespan="off",
+            timeout_keep_alive=IDLE_SECONDS,
             access_log=False,
             log_level="warning",
             log_config=None,
