@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17npcmeta/v1/assets.proto\x12\nnpcmeta.v1\"!\n\x11\x46\x65tchAssetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\\\n\x12\x46\x65tchAssetResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.npcmeta.v1.AssetHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\n\n\x08response\"\x84\x01\n\x0b\x41ssetHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x11\n\tfile_name\x18\x04 \x01(\t\x12\x1a\n\x12\x61rchetype_revision\x18\x05 \x01(\t\x12\x14\n\x0cnpc_revision\x18\x06 \x01(\x04\x32]\n\x0c\x41ssetService\x12M\n\nFetchAsset\x12\x1d.npcmeta.v1.FetchAssetRequest\x1a\x1e.npcmeta.v1.FetchAssetResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17npcmeta/v1/assets.proto\x12\nnpcmeta.v1\"!\n\x11\x46\x65tchAssetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\\\n\x12\x46\x65tchAssetResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.npcmeta.v1.AssetHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\n\n\x08response\"\x84\x01\n\x0b\x41ssetHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x11\n\tfile_name\x18\x04 \x01(\t\x12\x1a\n\x12\x61rchetype_revision\x18\x05 \x01(\t\x12\x14\n\x0cnpc_revision\x18\x06 \x01(\x04\x32]\n\x0c\x41ssetService\x12M\n\nFetchAsset\x12\x1d.npcmeta.v1.FetchAssetRequest\x1a\x1e.npcmeta.v1.FetchAssetResponse0\x01\x42\x16Z\x14npcmeta/v1;npcmetav1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'npcmeta.v1.assets_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'Z\024npcmeta/v1;npcmetav1'
   _globals['_FETCHASSETREQUEST']._serialized_start=39
   _globals['_FETCHASSETREQUEST']._serialized_end=72
   _globals['_FETCHASSETRESPONSE']._serialized_start=74

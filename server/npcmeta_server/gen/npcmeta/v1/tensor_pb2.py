@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17npcmeta/v1/tensor.proto\x12\nnpcmeta.v1\"N\n\x06Tensor\x12\'\n\tdata_type\x18\x01 \x01(\x0e\x32\x14.npcmeta.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\xe0\x01\n\x08\x45xamples\x12(\n\x0cobservations\x18\x01 \x01(\x0b\x32\x12.npcmeta.v1.Tensor\x12.\n\x12\x63ontinuous_actions\x18\x02 \x01(\x0b\x32\x12.npcmeta.v1.Tensor\x12,\n\x10\x64iscrete_actions\x18\x03 \x01(\x0b\x32\x12.npcmeta.v1.Tensor\x12\'\n\x0b\x61\x63tion_mask\x18\x04 \x01(\x0b\x32\x12.npcmeta.v1.Tensor\x12#\n\x07weights\x18\x05 \x01(\x0b\x32\x12.npcmeta.v1.Tensor*R\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x46LOAT32\x10\x01\x12\t\n\x05INT64\x10\x02\x12\t\n\x05INT32\x10\x03\x12\x08\n\x04\x42OOL\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17npcmeta/v1/tensor.proto\x12\nnpcmeta.v1\"N\n\x06Tensor\x12\'\n\tdata_type\x18\x01 \x01(\x0e\x32\x14.npcmeta.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\xe0\x01\n\x08\x45xamples\x12(\n\x0cobservations\x18\x01 \x01(\x0b\x32\x12.npcmeta.v1.Tensor\x12.\n\x12\x63ontinuous_actions\x18\x02 \x01(\x0b\x32\x12.npcmeta.v1.Tensor\x12,\n\x10\x64iscrete_actions\x18\x03 \x01(\x0b\x32\x12.npcmeta.v1.Tensor\x12\'\n\x0b\x61\x63tion_mask\x18\x04 \x01(\x0b\x32\x12.npcmeta.v1.Tensor\x12#\n\x07weights\x18\x05 \x01(\x0b\x32\x12.npcmeta.v1.Tensor*R\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x46LOAT32\x10\x01\x12\t\n\x05INT64\x10\x02\x12\t\n\x05INT32\x10\x03\x12\x08\n\x04\x42OOL\x10\x04\x42\x16Z\x14npcmeta/v1;npcmetav1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'npcmeta.v1.tensor_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'Z\024npcmeta/v1;npcmetav1'
   _globals['_DATATYPE']._serialized_start=346
   _globals['_DATATYPE']._serialized_end=428
   _globals['_TENSOR']._serialized_start=39
