@@ -6,17 +6,19 @@ from sqlalchemy import Connection, text
 
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.store import archetypes, upgrades
-from npcmeta_server.store.requests import remember
+from npcmeta_server.store.requests import remember, repeated
 from npcmeta_server.store.rows import RequestKey
 
 
 def retire(connection: Connection, name: str, revision: str, request: RequestKey) -> None:
-    """Offers an archetype no more, or if one is named only a revision of it; remembers that the request was answered.
+    """Offers an archetype no more, or if one is named only a revision of it, unless the first try of this request did.
 
     Raises:
         ServiceError: ARCHETYPE_IN_USE, saying what acts with it.
     """
     _hold_back_new_npcs(connection)
+    if repeated(connection, request) is not None:
+        return
     counts = archetypes.counts(connection, name).get(name, {})
     acting = counts.get(revision, 0) if revision else sum(counts.values())
     moving = [row for row in upgrades.running(connection) if row.archetype == name]

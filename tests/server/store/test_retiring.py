@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from npcmeta_server.errors import ServiceError
-from npcmeta_server.store import Store, archetypes, copies, retiring
+from npcmeta_server.store import RequestKey, Store, archetypes, copies, retiring
 from tests.server.store.postgres import Cluster
 from tests.server.store.rows import ANY, STATE, npc_row, reason_of
 
@@ -24,8 +24,8 @@ def make(store: Store) -> object:
     return store.create_npc(npc_row("eve", "scout"), "abc", STATE, ANY)
 
 
-def retire(store: Store, revision: str = "") -> None:
-    store.do(retiring.retire, "scout", revision, ANY)
+def retire(store: Store, revision: str = "", request: RequestKey = ANY) -> None:
+    store.do(retiring.retire, "scout", revision, request)
 
 
 def test_what_npcs_act_with_stays_and_what_was_retired_gets_none(store: Store) -> None:
@@ -44,6 +44,15 @@ def test_what_npcs_act_with_stays_and_what_was_retired_gets_none(store: Store) -
         make(store)
     assert reason_of(caught) == "ARCHETYPE_NOT_FOUND"
     offer(store)
+    make(store)
+
+
+def test_a_retry_that_comes_late_retires_nothing_that_was_offered_since(store: Store) -> None:
+    request = RequestKey("RetireArchetype:once", "scout")
+    offer(store)
+    retire(store, request=request)
+    offer(store)
+    retire(store, request=request)
     make(store)
 
 
