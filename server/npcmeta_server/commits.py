@@ -79,7 +79,7 @@ class Commits:
             for end, each in zip(ends, part, strict=True)
             if not isinstance(end, ServiceError) and end[1]
         ]
-        await self._troupe.thread.run(renew, self._troupe, written)
+        await self._troupe.thread.brief(renew, self._troupe, written)
         for revision, _ in written:
             metrics.REVISIONS.labels(revision.archetype).inc()
         for each, end in zip(part, ends, strict=True):
@@ -90,7 +90,7 @@ class Commits:
 
 
 def renew(troupe: Troupe, written: Sequence[tuple[RevisionRow, Params]]) -> None:
-    """Lets revisions act that are on disk, all from the same frame on; on the acting thread."""
+    """Lets revisions act that are on disk, all from the same frame on; on the acting thread, or in its place."""
     for revision, state in written:
         ensemble, to = troupe.ensembles[revision.archetype], revision.archetype_revision
         ensemble.renew(revision.npc, revision.number, state, to, revision.create_time)

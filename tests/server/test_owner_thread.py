@@ -55,3 +55,23 @@ async def test_idle_is_a_thread_that_has_nothing_waiting_or_under_way() -> None:
     await running
     thread.close()
     assert thread.idle
+
+
+async def test_a_brief_call_is_made_at_once_unless_it_would_overtake_another() -> None:
+    thread, gate, done = OwnerThread("it"), threading.Event(), []
+
+    def work(name: str) -> str:
+        done.append(name)
+        return threading.current_thread().name
+
+    assert await thread.brief(work, "first") == threading.current_thread().name
+    running = asyncio.create_task(thread.run(lambda: (gate.wait(), work("second"))))
+    await asyncio.sleep(0)
+    overtaking = asyncio.create_task(thread.brief(work, "third"))
+    await asyncio.sleep(0)
+    assert done == ["first"]
+    gate.set()
+    assert (await overtaking).startswith("it")
+    await running
+    thread.close()
+    assert done == ["first", "second", "third"]

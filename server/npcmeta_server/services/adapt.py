@@ -143,8 +143,9 @@ class Adapt:
         )
 
     async def _commit(self, pupil: Pupil, adapted: Adapted, used: list[Shown], late: list[Shown]) -> Committed:
-        # On the store's thread: it takes milliseconds, in which others have to act.
-        new, late_new = await self._storage.run(lambda: (_clip_data(used), _clip_data(late)))
+        # Of a few examples at once: to hand them over would take longer.
+        size = sum(each.nbytes for each in (*used, *late) if isinstance(each, Clip))
+        new, late_new = await beside.run(size, lambda: (_clip_data(used), _clip_data(late)))
         wanted = CommitRequest(
             pupil.row.id, pupil.row.etag, pupil.hosted.archetype.revision, adapted.examples, adapted.support_nll,
             adapted.data, new, _stored(used), pupil.from_scratch, late_new, _stored(late),
