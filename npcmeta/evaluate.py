@@ -64,15 +64,12 @@ def take_tasks(task: Task, rows: Tensor) -> Task:
 
 def take_examples(examples: Examples, rows: Tensor | slice) -> Examples:
     """The examples of the tasks of the given rows."""
-    action = type(examples.action)(*(part[rows] for part in examples.action))
-    return Examples(examples.observation[rows], action, examples.action_mask[rows], examples.weight[rows])
+    return examples.map(lambda part: part[rows])
 
 
 def take_steps(examples: Examples, count: int) -> Examples:
     """The first `count` examples of every task."""
-    observation, action, mask, weight = examples
-    first = type(action)(*(part[:, :count] for part in action))
-    return Examples(observation[:, :count], first, mask[:, :count], weight[:, :count])
+    return examples.map(lambda part: part[:, :count])
 
 
 def first_shots(named: NamedTasks, shots: int) -> NamedTasks:

@@ -13,6 +13,10 @@ from torch import Tensor
 from npcmeta import networks
 from npcmeta.types import Examples, Head, Params
 
+Steps = Callable[[Params, Params, Examples], Iterator[Params]]
+Update = Callable[[Params, Params, Examples], Params]
+"""As in `Learner`: from meta-parameters, a state and examples to the states on the way, or to the last one."""
+
 
 def support_gradient(
     head: Head, weights: Params, examples: Examples, activation: str, clip: float | None = None
@@ -27,9 +31,7 @@ def support_gradient(
         clip: Largest gradient norm of one task; None leaves gradients as they are.
     """
     output, inputs = networks.forward(weights, examples.observation, activation)
-    share = examples.weight / total_weight(examples)
-    slope = head.nll_gradient(output, examples.action, examples.action_mask) * share.unsqueeze(-1)
-    gradients = networks.backward(weights, inputs, slope, activation)
+    gradients = networks.backward(weights, inputs, output_gradient(head, output, examples), activation)
     return gradients if clip is None else clip_per_task(gradients, clip)
 
 
@@ -159,9 +161,34 @@ def last(states: Iterator[Params]) -> Params:
     return state
 
 
+def to_the_end(steps: Steps) -> Update:
+    """`Learner.update` of an inner loop: the state behind the last of its steps."""
+    return lambda meta, state, examples: last(steps(meta, state, examples))
+
+
+def at_once(update: Update) -> Steps:
+    """`Learner.steps` of an inner loop of a single step."""
+
+    def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
+        yield state
+        yield update(meta, state, examples)
+
+    return steps
+
+
+def always(steps: int) -> Callable[[Tensor], Tensor]:
+    """`Learner.num_steps` of an inner loop of so many steps, however many examples there are; without any, none."""
+    return lambda shots: steps * (shots > 0).to(torch.int64)
+
+
 def stack(shared: Params, num_tasks: int) -> Params:
     """Gives each of `num_tasks` tasks its own copy of shared weights."""
     return {key: value.unsqueeze(0).expand(num_tasks, *value.shape) for key, value in shared.items()}
+
+
+def moved_layer(meta: Params, state: Params, layer: str) -> Tensor:
+    """How far the weights of a layer are from the shared ones, [T, in * out]: 0 for an unadapted character."""
+    return (state[f"{layer}weight"] - meta[f"{layer}weight"]).flatten(1)
 
 
 def along_tasks(per_task: Tensor, like: Tensor) -> Tensor:

@@ -71,6 +71,11 @@ class Examples(NamedTuple):
     action_mask: Tensor  # [T, S, W] bool, True = allowed; W is 0 without branches
     weight: Tensor  # [T, S] float32 >= 0; 0 is padding, so ragged shots stay rectangular
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> Examples:
+        """The same change of every tensor."""
+        observation, action, mask, weight = self
+        return Examples(change(observation), Action(*map(change, action)), change(mask), change(weight))
+
 
 class Task(NamedTuple):
     """One character per row: what it is adapted on, and what the adaptation is judged on."""

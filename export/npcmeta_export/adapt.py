@@ -124,9 +124,7 @@ def recorded_inputs(archetype: Archetype, recorded: Examples, num_tasks: int) ->
     """The inputs for so many unadapted NPCs and recorded demonstrations, repeated if there are fewer."""
     learner, rows = build_learner(archetype), torch.arange(num_tasks) % len(recorded.weight)
     begun = learner.begin(archetype.meta, num_tasks, draw_state_noise(learner, range(num_tasks)))
-    action = Action(*(part[rows] for part in recorded.action))
-    shown = Examples(recorded.observation[rows], action, recorded.action_mask[rows], recorded.weight[rows])
-    return inputs_of(archetype, shown, begun)
+    return inputs_of(archetype, recorded.map(lambda part: part[rows]), begun)
 
 
 def _check_parity(

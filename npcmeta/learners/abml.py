@@ -10,8 +10,8 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks, variational
-from npcmeta.learners.choices import Choice
-from npcmeta.types import Action, BehaviorSpec, Examples, Learner, Params, Task
+from npcmeta.learners.choices import Settled
+from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 from npcmeta.variational import Gaussian
 
 MIN_LOG_STD, MAX_LOG_STD = -6.0, 0.0
@@ -19,7 +19,7 @@ MIN_LOG_STD, MAX_LOG_STD = -6.0, 0.0
 
 
 @dataclass(frozen=True)
-class AbmlSettings:
+class AbmlSettings(Settled):
     """Settings of amortized Bayesian meta-learning."""
 
     hidden: tuple[int, ...] = (128, 128)
@@ -44,10 +44,6 @@ class AbmlSettings:
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
-
-    def choices(self, spec: BehaviorSpec) -> list[Choice]:
-        """Nothing is left to choose after training: the inner loop was trained as it is."""
-        return []
 
 
 def build(settings: AbmlSettings, spec: BehaviorSpec) -> Learner:
@@ -113,11 +109,8 @@ def build(settings: AbmlSettings, spec: BehaviorSpec) -> Learner:
             reached = {k: torch.where(inner_loop.along_tasks(shots > 0, v), moved[k], v) for k, v in state.items()}
             yield reached
 
-    def num_steps(shots: Tensor) -> Tensor:
-        return settings.inner_steps * (shots > 0).to(torch.int64)
-
-    def update(meta: Params, state: Params, examples: Examples) -> Params:
-        return inner_loop.last(steps(meta, state, examples))
+    update = inner_loop.to_the_end(steps)
+    num_steps = inner_loop.always(settings.inner_steps)
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return networks.forward({key: state[key] for key in shapes}, observation, settings.activation)[0]
@@ -177,6 +170,4 @@ def variational_step(
 
 def repeat(examples: Examples, times: int) -> Examples:
     """The same tasks several times over, one round after another."""
-    observation, action, mask, weight = examples
-    again = Action(*(part.repeat(times, 1, 1) for part in action))
-    return Examples(observation.repeat(times, 1, 1), again, mask.repeat(times, 1, 1), weight.repeat(times, 1))
+    return examples.map(lambda part: part.repeat(times, *[1] * (part.dim() - 1)))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Generator, Tensor
 
 from npcmeta import convolutions, images, inner_loop, networks
 from npcmeta.types import Examples, Head, Params
+
+if TYPE_CHECKING:
+    from npcmeta.learners.maml import MamlSettings
+    from npcmeta.learners.reptile import ReptileSettings
 
 
 class AdaptedNetwork(NamedTuple):
@@ -58,3 +62,16 @@ def of_pictures(head: Head, image: tuple[int, ...], filters: int, observation_si
         return convolutions.backward(weights, traces, inner_loop.output_gradient(head, output, examples))
 
     return AdaptedNetwork(init, run, gradient, convolutions.LAST)
+
+
+def descend(
+    settings: MamlSettings | ReptileSettings, network: AdaptedNetwork, weights: Params, examples: Examples, steps: int
+) -> Iterator[Params]:
+    """SGD steps on the support sets, of the length and clipped as the settings say."""
+    return inner_loop.descend(
+        lambda weights: network.gradient(weights, examples),
+        weights,
+        rate=inner_loop.step_size(settings.inner_rate, settings.prior_examples, examples.weight.sum(-1)),
+        steps=steps,
+        clip=settings.inner_clip or None,
+    )

@@ -9,13 +9,13 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks
-from npcmeta.learners.choices import Choice
+from npcmeta.learners.choices import Settled
 from npcmeta.learners.query_loss import query_loss
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 
 @dataclass(frozen=True)
-class AnilSettings:
+class AnilSettings(Settled):
     """Settings of ANIL."""
 
     hidden: tuple[int, ...] = (128, 128)
@@ -41,10 +41,6 @@ class AnilSettings:
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
-
-    def choices(self, spec: BehaviorSpec) -> list[Choice]:
-        """Nothing is left to choose after training: the inner loop was trained as it is."""
-        return []
 
 
 def build(settings: AnilSettings, spec: BehaviorSpec) -> Learner:
@@ -79,11 +75,8 @@ def build(settings: AnilSettings, spec: BehaviorSpec) -> Learner:
         )
         return (networks.with_prefix(last, networks.under_prefix("0.", weights)) for weights in reached)
 
-    def num_steps(shots: Tensor) -> Tensor:
-        return settings.inner_steps * (shots > 0).to(torch.int64)
-
-    def update(meta: Params, state: Params, examples: Examples) -> Params:
-        return inner_loop.last(steps(meta, state, examples))
+    update = inner_loop.to_the_end(steps)
+    num_steps = inner_loop.always(settings.inner_steps)
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return networks.forward(meta | state, observation, settings.activation)[0]

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks
 from npcmeta.learners import modulated_network
-from npcmeta.learners.choices import Choice
+from npcmeta.learners.choices import Settled
 from npcmeta.learners.modulated_network import ModulatedNetwork
 from npcmeta.learners.query_loss import query_loss
 from npcmeta.types import BehaviorSpec, Examples, Head, Learner, Params, Task
 
 
 @dataclass(frozen=True)
-class CaviaSettings:
+class CaviaSettings(Settled):
     """Settings of CAVIA."""
 
     hidden: tuple[int, ...] = (128, 128)
@@ -51,10 +50,6 @@ class CaviaSettings:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
 
-    def choices(self, spec: BehaviorSpec) -> list[Choice]:
-        """Nothing is left to choose after training: the inner loop was trained as it is."""
-        return []
-
 
 def build(settings: CaviaSettings, spec: BehaviorSpec) -> Learner:
     """CAVIA with the context as added inputs of the network. The state is the context [T, context], zero at first.
@@ -80,11 +75,8 @@ def build(settings: CaviaSettings, spec: BehaviorSpec) -> Learner:
             clip=settings.inner_clip or None,
         )
 
-    def num_steps(shots: Tensor) -> Tensor:
-        return settings.inner_steps * (shots > 0).to(torch.int64)
-
-    def update(meta: Params, state: Params, examples: Examples) -> Params:
-        return inner_loop.last(steps(meta, state, examples))
+    update = inner_loop.to_the_end(steps)
+    num_steps = inner_loop.always(settings.inner_steps)
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return network.run(meta, state["context"], observation, None)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
+from npcmeta.types import BehaviorSpec
+
 S = TypeVar("S")
 
 
@@ -17,6 +19,14 @@ class Choice(NamedTuple):
 
     alternatives: Sequence[Mapping[str, Any]]  # changes to the settings
     doubted: bool = False  # True: the settings stay, unless another is better by more than its standard error
+
+
+class Settled:
+    """Settings of which training leaves none open: the inner loop was trained as it is."""
+
+    def choices(self, spec: BehaviorSpec) -> list[Choice]:
+        """Nothing is left to choose."""
+        return []
 
 
 def best(settings: S, choice: Choice, nll: Callable[[S], Sequence[Tensor]]) -> S:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from npcmeta import heads, networks, neural_process
-from npcmeta.learners.choices import Choice
+from npcmeta import heads, inner_loop, networks, neural_process
+from npcmeta.learners.choices import Settled
 from npcmeta.learners.query_loss import mean_nll
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 
 @dataclass(frozen=True)
-class CnpSettings:
+class CnpSettings(Settled):
     """Settings of the conditional neural process."""
 
     hidden: tuple[int, ...] = (128, 128)
@@ -38,10 +37,6 @@ class CnpSettings:
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
-
-    def choices(self, spec: BehaviorSpec) -> list[Choice]:
-        """Nothing is left to choose after training."""
-        return []
 
 
 def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
@@ -74,12 +69,8 @@ def build(settings: CnpSettings, spec: BehaviorSpec) -> Learner:
         expected = neural_process.decode(meta, None, examples.observation, activation)
         return neural_process.collect(meta, head, state, expected, examples, activation)
 
-    def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
-        yield state
-        yield update(meta, state, examples)
-
-    def num_steps(shots: Tensor) -> Tensor:
-        return (shots > 0).to(torch.int64)
+    steps = inner_loop.at_once(update)
+    num_steps = inner_loop.always(1)
 
     def context(meta: Params, state: Params) -> Tensor:
         mean_code, share = neural_process.summarise(state, settings.prior_examples)

@@ -72,8 +72,7 @@ def build(settings: FinetuneSettings, spec: BehaviorSpec) -> Learner:
     def num_steps(shots: Tensor) -> Tensor:
         return number_of_steps(settings, shots)
 
-    def update(meta: Params, state: Params, examples: Examples) -> Params:
-        return inner_loop.last(steps(meta, state, examples))
+    update = inner_loop.to_the_end(steps)
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return networks.forward(state, observation, settings.activation)[0]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from npcmeta import heads, networks, neural_process, variational
-from npcmeta.learners.choices import Choice
+from npcmeta import heads, inner_loop, networks, neural_process, variational
+from npcmeta.learners.choices import Settled
 from npcmeta.learners.query_loss import mean_nll
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 from npcmeta.variational import Gaussian
@@ -19,7 +18,7 @@ MIN_LOG_STD = -5.0
 
 
 @dataclass(frozen=True)
-class LatentNpSettings:
+class LatentNpSettings(Settled):
     """Settings of the latent neural process."""
 
     hidden: tuple[int, ...] = (128, 128)
@@ -42,10 +41,6 @@ class LatentNpSettings:
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
-
-    def choices(self, spec: BehaviorSpec) -> list[Choice]:
-        """Nothing is left to choose after training."""
-        return []
 
 
 def build(settings: LatentNpSettings, spec: BehaviorSpec) -> Learner:
@@ -83,12 +78,8 @@ def build(settings: LatentNpSettings, spec: BehaviorSpec) -> Learner:
         expected = neural_process.decode(meta, None, examples.observation, activation)
         return state | neural_process.collect(meta, head, state, expected, examples, activation)
 
-    def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
-        yield state
-        yield update(meta, state, examples)
-
-    def num_steps(shots: Tensor) -> Tensor:
-        return (shots > 0).to(torch.int64)
+    steps = inner_loop.at_once(update)
+    num_steps = inner_loop.always(1)
 
     def latent(meta: Params, state: Params) -> Gaussian:
         """How the latent variable is distributed given a state; standard normal without examples."""

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Generator, Tensor
 
 from npcmeta import dual, heads, inner_loop, networks
 from npcmeta.dual import Descent
 from npcmeta.learners import maml_by_steps
-from npcmeta.learners.choices import Choice
-from npcmeta.learners.maml_by_steps import moved_layer
+from npcmeta.learners.choices import Settled
 from npcmeta.learners.query_loss import query_loss
 from npcmeta.meta_gradient import InnerLoop, predict_adapted
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 
 @dataclass(frozen=True)
-class MamlSettings:
+class MamlSettings(Settled):
     """Settings of MAML."""
 
     hidden: tuple[int, ...] = (128, 128)
@@ -55,10 +53,6 @@ class MamlSettings:
         """Builds the learner for characters of this spec."""
         return maml_by_steps.build(self, spec) if self.added_inputs or self.image else build(self, spec)
 
-    def choices(self, spec: BehaviorSpec) -> list[Choice]:
-        """Nothing is left to choose after training: the inner loop was trained as it is."""
-        return []
-
 
 @dataclass(frozen=True)
 class FomamlSettings(MamlSettings):
@@ -93,12 +87,11 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
         return dual.sgd_states(head, state, examples, descent(examples))
 
-    def num_steps(shots: Tensor) -> Tensor:
-        return settings.inner_steps * (shots > 0).to(torch.int64)
-
     def update(meta: Params, state: Params, examples: Examples) -> Params:
         layers = dual.begin_from(state, examples, settings.inner_steps)
         return dual.weights(dual.adapt(head, layers, examples, descent(examples)))
+
+    num_steps = inner_loop.always(settings.inner_steps)
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return networks.forward(state, observation, settings.activation)[0]
@@ -113,6 +106,6 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
         return query_loss(head, task.query, adapted, unadapted, settings.unadapted_share)
 
     def embed(meta: Params, state: Params) -> Tensor:
-        return moved_layer(meta, state, f"{len(settings.hidden)}.")
+        return inner_loop.moved_layer(meta, state, f"{len(settings.hidden)}.")
 
     return Learner(keys, (), 0, head, init, begin, steps, num_steps, update, predict, meta_loss, embed)

@@ -39,19 +39,10 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
         return inner_loop.stack(meta, num_tasks)
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
-        return inner_loop.descend(
-            lambda weights: network.gradient(weights, examples),
-            state,
-            rate=inner_loop.step_size(settings.inner_rate, settings.prior_examples, examples.weight.sum(-1)),
-            steps=settings.inner_steps,
-            clip=settings.inner_clip or None,
-        )
+        return adapted_network.descend(settings, network, state, examples, settings.inner_steps)
 
-    def num_steps(shots: Tensor) -> Tensor:
-        return settings.inner_steps * (shots > 0).to(torch.int64)
-
-    def update(meta: Params, state: Params, examples: Examples) -> Params:
-        return inner_loop.last(steps(meta, state, examples))
+    update = inner_loop.to_the_end(steps)
+    num_steps = inner_loop.always(settings.inner_steps)
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return network.run(state, observation, None)
@@ -72,7 +63,7 @@ def build(settings: MamlSettings, spec: BehaviorSpec) -> Learner:
         return query_loss(head, task.query, adapted, unadapted, settings.unadapted_share)
 
     def embed(meta: Params, state: Params) -> Tensor:
-        return moved_layer(meta, state, network.last)
+        return inner_loop.moved_layer(meta, state, network.last)
 
     return Learner(keys, (), 0, head, network.init, begin, steps, num_steps, update, predict, meta_loss, embed)
 
@@ -87,8 +78,3 @@ def network_of(settings: MamlSettings, head: Head, spec: BehaviorSpec) -> Adapte
     return adapted_network.perceptron(
         head, sizes, settings.activation, dropout=settings.dropout, added=settings.added_inputs
     )
-
-
-def moved_layer(meta: Params, state: Params, layer: str) -> Tensor:
-    """How far the weights of a layer are from the shared ones, [T, in * out]: 0 for an unadapted character."""
-    return (state[f"{layer}weight"] - meta[f"{layer}weight"]).flatten(1)

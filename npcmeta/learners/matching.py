@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from npcmeta import heads
+from npcmeta import heads, inner_loop
 from npcmeta.learners import memory
-from npcmeta.learners.choices import Choice
+from npcmeta.learners.choices import Settled
 from npcmeta.learners.query_loss import query_loss
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
@@ -19,7 +18,7 @@ FLOOR = 1e-8
 
 
 @dataclass(frozen=True)
-class MatchingSettings(memory.MemorySettings):
+class MatchingSettings(memory.MemorySettings, Settled):
     """Settings of matching networks."""
 
     embedding: int = 32
@@ -35,10 +34,6 @@ class MatchingSettings(memory.MemorySettings):
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
-
-    def choices(self, spec: BehaviorSpec) -> list[Choice]:
-        """Nothing is left to choose after training."""
-        return []
 
 
 def build(settings: MatchingSettings, spec: BehaviorSpec) -> Learner:
@@ -89,12 +84,8 @@ def build(settings: MatchingSettings, spec: BehaviorSpec) -> Learner:
     def update(meta: Params, state: Params, examples: Examples) -> Params:
         return keep(meta, state, features.run(meta, examples.observation, None), examples)
 
-    def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
-        yield state
-        yield update(meta, state, examples)
-
-    def num_steps(shots: Tensor) -> Tensor:
-        return (shots > 0).to(torch.int64)
+    steps = inner_loop.at_once(update)
+    num_steps = inner_loop.always(1)
 
     def attend(meta: Params, state: Params, key: Tensor) -> tuple[Tensor, Tensor]:
         """Attention of keys [T, Q, E] to the examples [T, Q, M], and to the prior policy [T, Q, 1]; together 1."""

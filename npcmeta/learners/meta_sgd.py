@@ -9,13 +9,13 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks
-from npcmeta.learners.choices import Choice
+from npcmeta.learners.choices import Settled
 from npcmeta.learners.query_loss import query_loss
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 
 @dataclass(frozen=True)
-class MetaSgdSettings:
+class MetaSgdSettings(Settled):
     """Settings of Meta-SGD."""
 
     hidden: tuple[int, ...] = (128, 128)
@@ -41,10 +41,6 @@ class MetaSgdSettings:
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
-
-    def choices(self, spec: BehaviorSpec) -> list[Choice]:
-        """Nothing is left to choose after training: the inner loop was trained as it is."""
-        return []
 
 
 def build(settings: MetaSgdSettings, spec: BehaviorSpec) -> Learner:
@@ -78,11 +74,8 @@ def build(settings: MetaSgdSettings, spec: BehaviorSpec) -> Learner:
             gradient, state, rates, steps=settings.inner_steps, clip=settings.inner_clip or None
         )
 
-    def num_steps(shots: Tensor) -> Tensor:
-        return settings.inner_steps * (shots > 0).to(torch.int64)
-
-    def update(meta: Params, state: Params, examples: Examples) -> Params:
-        return inner_loop.last(steps(meta, state, examples))
+    update = inner_loop.to_the_end(steps)
+    num_steps = inner_loop.always(settings.inner_steps)
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return networks.forward(state, observation, settings.activation)[0]
@@ -98,8 +91,6 @@ def build(settings: MetaSgdSettings, spec: BehaviorSpec) -> Learner:
         return query_loss(head, task.query, adapted, unadapted, settings.unadapted_share)
 
     def embed(meta: Params, state: Params) -> Tensor:
-        layer = f"{len(settings.hidden)}.weight"
-        # Relative to the shared weights, so that an unadapted character is at the origin.
-        return (state[layer] - meta[layer]).flatten(1)
+        return inner_loop.moved_layer(meta, state, f"{len(settings.hidden)}.")
 
     return Learner(keys, (), 0, head, init, begin, steps, num_steps, update, predict, meta_loss, embed)

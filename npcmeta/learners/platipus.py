@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, networks, variational
-from npcmeta.learners.choices import Choice
+from npcmeta.learners.choices import Settled
 from npcmeta.learners.query_loss import mean_nll
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 from npcmeta.variational import Gaussian
@@ -22,7 +22,7 @@ DIRECTION_SCALE = 0.1
 
 
 @dataclass(frozen=True)
-class PlatipusSettings:
+class PlatipusSettings(Settled):
     """Settings of PLATIPUS."""
 
     hidden: tuple[int, ...] = (128, 128)
@@ -47,10 +47,6 @@ class PlatipusSettings:
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec."""
         return build(self, spec)
-
-    def choices(self, spec: BehaviorSpec) -> list[Choice]:
-        """Nothing is left to choose after training: the inner loop was trained as it is."""
-        return []
 
 
 def build(settings: PlatipusSettings, spec: BehaviorSpec) -> Learner:
@@ -122,11 +118,8 @@ def build(settings: PlatipusSettings, spec: BehaviorSpec) -> Learner:
             if step > 0:  # the draw and the first SGD step count as one
                 yield weights | memory
 
-    def num_steps(shots: Tensor) -> Tensor:
-        return settings.inner_steps * (shots > 0).to(torch.int64)
-
-    def update(meta: Params, state: Params, examples: Examples) -> Params:
-        return inner_loop.last(steps(meta, state, examples))
+    update = inner_loop.to_the_end(steps)
+    num_steps = inner_loop.always(settings.inner_steps)
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return networks.forward({key: state[key] for key in shapes}, observation, activation)[0]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from npcmeta import heads
+from npcmeta import heads, inner_loop
 from npcmeta.learners import memory
-from npcmeta.learners.choices import Choice
+from npcmeta.learners.choices import Settled
 from npcmeta.learners.query_loss import query_loss
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 
 @dataclass(frozen=True)
-class ProtonetSettings(memory.MemorySettings):
+class ProtonetSettings(memory.MemorySettings, Settled):
     """Settings of prototypical networks."""
 
     embedding: int = 64
@@ -27,10 +26,6 @@ class ProtonetSettings(memory.MemorySettings):
     def build(self, spec: BehaviorSpec) -> Learner:
         """Builds the learner for characters of this spec; raises ValueError if it has continuous actions."""
         return build(self, spec)
-
-    def choices(self, spec: BehaviorSpec) -> list[Choice]:
-        """Nothing is left to choose after training."""
-        return []
 
 
 def build(settings: ProtonetSettings, spec: BehaviorSpec) -> Learner:
@@ -79,12 +74,8 @@ def build(settings: ProtonetSettings, spec: BehaviorSpec) -> Learner:
     def update(meta: Params, state: Params, examples: Examples) -> Params:
         return add(state, embedded(meta, examples.observation), examples)
 
-    def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
-        yield state
-        yield update(meta, state, examples)
-
-    def num_steps(shots: Tensor) -> Tensor:
-        return (shots > 0).to(torch.int64)
+    steps = inner_loop.at_once(update)
+    num_steps = inner_loop.always(1)
 
     def prototypes(meta: Params, state: Params) -> tuple[Tensor, Tensor]:
         """Prototypes [T, W, E], and how many examples each is the mean of [T, W], its prior's included."""

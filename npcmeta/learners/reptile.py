@@ -12,7 +12,6 @@ from npcmeta import heads, inner_loop, networks
 from npcmeta.learners import adapted_network
 from npcmeta.learners.adapted_network import AdaptedNetwork
 from npcmeta.learners.choices import Choice
-from npcmeta.learners.maml_by_steps import moved_layer
 from npcmeta.learners.query_loss import mean_nll, query_loss
 from npcmeta.types import Action, BehaviorSpec, Examples, Head, Learner, Params, Task
 
@@ -81,13 +80,10 @@ def build(settings: ReptileSettings, spec: BehaviorSpec) -> Learner:
         return inner_loop.stack(meta, num_tasks)
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
-        return descend(settings, network, state, examples, settings.inner_steps)
+        return adapted_network.descend(settings, network, state, examples, settings.inner_steps)
 
-    def num_steps(shots: Tensor) -> Tensor:
-        return settings.inner_steps * (shots > 0).to(torch.int64)
-
-    def update(meta: Params, state: Params, examples: Examples) -> Params:
-        return inner_loop.last(steps(meta, state, examples))
+    update = inner_loop.to_the_end(steps)
+    num_steps = inner_loop.always(settings.inner_steps)
 
     def predict(meta: Params, state: Params, observation: Tensor) -> Tensor:
         return network.run(state, observation, None)
@@ -107,7 +103,7 @@ def build(settings: ReptileSettings, spec: BehaviorSpec) -> Learner:
         return loss, metrics
 
     def embed(meta: Params, state: Params) -> Tensor:
-        return moved_layer(meta, state, network.last)
+        return inner_loop.moved_layer(meta, state, network.last)
 
     return Learner(keys, (), 0, head, network.init, begin, steps, num_steps, update, predict, meta_loss, embed)
 
@@ -126,24 +122,11 @@ def train_on_minibatches(
     """The weights that plain training on all examples of each task reaches, without a gradient of their own."""
     examples = joined(task)
     if not settings.minibatch:
-        return inner_loop.last(descend(settings, network, weights, examples, settings.training_steps))
+        return inner_loop.last(adapted_network.descend(settings, network, weights, examples, settings.training_steps))
     for _ in range(settings.training_steps):
         drawn = draw_minibatch(examples, settings.minibatch, generator)
-        weights = inner_loop.last(descend(settings, network, weights, drawn, 1))
+        weights = inner_loop.last(adapted_network.descend(settings, network, weights, drawn, 1))
     return weights
-
-
-def descend(
-    settings: ReptileSettings, network: AdaptedNetwork, weights: Params, examples: Examples, steps: int
-) -> Iterator[Params]:
-    """SGD steps on the examples."""
-    return inner_loop.descend(
-        lambda weights: network.gradient(weights, examples),
-        weights,
-        rate=inner_loop.step_size(settings.inner_rate, settings.prior_examples, examples.weight.sum(-1)),
-        steps=steps,
-        clip=settings.inner_clip or None,
-    )
 
 
 def draw_minibatch(examples: Examples, size: int, generator: Generator) -> Examples:
@@ -151,11 +134,10 @@ def draw_minibatch(examples: Examples, size: int, generator: Generator) -> Examp
     order = torch.rand(examples.weight.shape, generator=generator).masked_fill(examples.weight == 0, -1.0)
     rows = order.topk(min(size, order.shape[1]), -1).indices
 
-    def taken(values: Tensor) -> Tensor:
-        return values.gather(1, rows.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
+    def taken(part: Tensor) -> Tensor:
+        return part.gather(1, rows.reshape(*rows.shape, *[1] * (part.dim() - 2)).expand(-1, -1, *part.shape[2:]))
 
-    action = Action(*(taken(part) for part in examples.action))
-    return Examples(taken(examples.observation), action, taken(examples.action_mask), examples.weight.gather(1, rows))
+    return examples.map(taken)
 
 
 def joined(task: Task) -> Examples:

@@ -92,5 +92,4 @@ def _record(personality: Floats, normaliser: Normaliser, seed: int, arenas: int 
 
 
 def _at(pool: Examples, rows: Tensor) -> Examples:
-    action = Action(*(part[:, rows] for part in pool.action))
-    return Examples(pool.observation[:, rows], action, pool.action_mask[:, rows], pool.weight[:, rows])
+    return pool.map(lambda part: part[:, rows])

@@ -57,6 +57,22 @@ def test_the_meta_loss_is_the_sum_of_its_parts() -> None:
     assert float(loss) == pytest.approx(expected, rel=1e-6)
 
 
+def test_draws_are_judged_as_a_mixture_of_characters() -> None:
+    learner = toys.small_settings("abml", draws=3).build(toys.spec("mixed"))
+    task, meta = toys.draw_task("mixed", 4, 5, query_shots=7), learner.init(Generator().manual_seed(0))
+    _, parts = learner.meta_loss(meta, task, Generator().manual_seed(0))
+    noise = torch.randn(3 * 4, learner.noise_size, generator=Generator().manual_seed(0))
+    likelihoods = []
+    for draw in noise.split(4):
+        state = learner.update(meta, learner.begin(meta, 4, draw), task.support)
+        params = learner.predict(meta, state, task.query.observation)
+        likelihoods.append(
+            (-learner.head.nll(params, task.query.action, task.query.action_mask).sum(-1)).double().exp()
+        )
+    expected = -torch.stack(likelihoods).mean(0).log().mean() / 7
+    assert parts["adapted_nll"] == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_draws_of_a_task_share_its_query_set() -> None:
     """With many draws the loss before adapting is the mixture's, which is never above the mean of the draws' own."""
     task, losses = toys.draw_task("mixed", 6, 3), []

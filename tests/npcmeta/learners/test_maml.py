@@ -37,8 +37,6 @@ def test_dropout_is_for_training_only() -> None:
     settings = dataclasses.replace(toys.small_settings("maml"), dropout=0.5)  # type: ignore[type-var]
     learner, task = settings.build(toys.spec("mixed")), toys.draw_task("mixed", 4, 5)
     meta = learner.init(Generator().manual_seed(0))
-    one, other = (float(learner.meta_loss(meta, task, Generator().manual_seed(seed))[0]) for seed in (0, 1))
-    assert one != other
     state = learner.begin(meta, 4, torch.zeros(4, 0))
     first, again = (learner.predict(meta, state, task.query.observation) for _ in range(2))
     assert torch.equal(first, again)

@@ -7,6 +7,7 @@ import torch
 from torch import Generator
 
 from npcmeta.evaluate import support_nll
+from npcmeta.learners.adapted_network import descend
 from npcmeta.learners.reptile import STEPS, ReptileSettings, draw_minibatch, joined, network_of, train_on_minibatches
 from npcmeta.types import Learner, Params, Task
 from tests import toys
@@ -69,6 +70,17 @@ def test_without_minibatches_a_task_is_trained_on_as_a_character_is_adapted() ->
         settings, network_of(settings, learner.head, toys.spec("mixed")), start, task, Generator().manual_seed(0)
     )
     toys.assert_same_bits(reached, learner.update(meta, start, joined(task)))
+
+
+def test_every_step_of_training_is_on_a_minibatch_of_its_own() -> None:
+    settings, learner, meta = small("mixed", minibatch=5, training_steps=3)
+    network, task = network_of(settings, learner.head, toys.spec("mixed")), ragged_task("mixed")
+    start, generator = learner.begin(meta, TASKS, torch.zeros(TASKS, 0)), Generator().manual_seed(0)
+    expected = start
+    for _ in range(3):
+        drawn = draw_minibatch(joined(task), 5, generator)
+        *_, expected = descend(settings, network, expected, drawn, 1)
+    toys.assert_same_bits(train_on_minibatches(settings, network, start, task, Generator().manual_seed(0)), expected)
 
 
 def test_a_minibatch_holds_no_example_twice_and_no_padding_while_there_are_others() -> None:
