@@ -28,12 +28,8 @@ import onnxruntime
 
 State = dict[str, np.ndarray]
 """What characters are: tensors [n, ...] by name, a row for each; save and load it as the game saves all else."""
-ARRAYS = {
-    "observations": np.float32,
-    "continuous_actions": np.float32,
-    "discrete_actions": np.int64,
-    "action_masks": np.bool_,
-}
+KINDS = {"observations": np.float32, "continuous_actions": np.float32, "discrete_actions": np.int64,
+         "action_masks": np.bool_}  # fmt: skip
 
 
 class Demonstration(NamedTuple):
@@ -72,15 +68,8 @@ def load(begin: str | Path, adapt: str | Path, policy: str | Path) -> Archetype:
         raise ValueError(f"{begin}, {adapt} and {policy} are of different archetypes; export all three again")
     given = {value.name: value.shape[-1] for value in acting.get_inputs()}
     made = {value.name: value.shape[-1] for value in acting.get_outputs()}
-    return Archetype(
-        first,
-        inner,
-        acting,
-        observation_size=given["observation"],
-        continuous_size=made.get("continuous_actions", 0),
-        branches=made.get("discrete_actions", 0),
-        mask_size=given.get("action_mask", 0),
-    )
+    actions = made.get("continuous_actions", 0), made.get("discrete_actions", 0)
+    return Archetype(first, inner, acting, given["observation"], *actions, given.get("action_mask", 0))
 
 
 def begin(archetype: Archetype, seeds: Sequence[int]) -> State:
@@ -96,21 +85,15 @@ def read_demonstration(path: str | Path) -> Demonstration:
     Raises:
         ValueError: If it is no such file.
     """
-    found: dict[str, np.ndarray] = {}
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            found = {name: np.asarray(file[name], kind) for name, kind in ARRAYS.items() if name in file}
+            found: State = {name: np.asarray(file[name], kind) for name, kind in KINDS.items() if name in file}
     except Exception as error:  # those of zip files, of what is packed in them and of arrays have no class in common
         raise ValueError(f"{path} cannot be read as an .npz file: {error}") from error
     if "observations" not in found or found["observations"].ndim != 2:
         raise ValueError(f"{path} holds no observations [t, O]")
-    rows = len(found["observations"])
-    return Demonstration(
-        found["observations"],
-        found.get("continuous_actions", np.zeros((rows, 0), np.float32)),
-        found.get("discrete_actions", np.zeros((rows, 0), np.int64)),
-        found.get("action_masks", np.ones((rows, 0), bool)),
-    )
+    absent: State = {name: np.zeros((len(found["observations"]), 0), kind) for name, kind in KINDS.items()}
+    return Demonstration(**absent | found)
 
 
 def adapt(archetype: Archetype, state: State, demonstrations: Sequence[Demonstration]) -> State:
@@ -128,14 +111,13 @@ def adapt(archetype: Archetype, state: State, demonstrations: Sequence[Demonstra
     if len(demonstrations) != characters:
         raise ValueError(f"{len(demonstrations)} demonstrations for {characters} characters; expected one for each")
     masked = [_check(archetype, demonstration) for demonstration in demonstrations]
-    longest = max(1, *(len(shown.observations) for shown in masked))
     fed = {
-        "observation": _padded([shown.observations for shown in masked], longest),
-        "continuous_actions": _padded([shown.continuous_actions for shown in masked], longest),
-        "discrete_actions": _padded([shown.discrete_actions for shown in masked], longest),
+        "observation": _padded([shown.observations for shown in masked]),
+        "continuous_actions": _padded([shown.continuous_actions for shown in masked]),
+        "discrete_actions": _padded([shown.discrete_actions for shown in masked]),
         # Padding allows everything: a row where nothing is allowed has no probabilities.
-        "action_mask": _padded([shown.action_masks for shown in masked], longest, fill=True),
-        "weight": _padded([np.ones(len(shown.observations), np.float32) for shown in masked], longest),
+        "action_mask": _padded([shown.action_masks for shown in masked], fill=True),
+        "weight": _padded([np.ones(len(shown.observations), np.float32) for shown in masked]),
     }
     reached = _run(archetype.adapt, fed | state)
     return state | {f"state.{name.removeprefix('adapted.')}": value for name, value in reached.items()}
@@ -160,12 +142,9 @@ def act(
     Returns:
         Continuous actions [n, C] and discrete ones [n, B].
     """
-    made = decide(archetype, state, observations, action_masks, noise)
-    nothing = np.zeros((len(observations), 0))
-    return (
-        made.get("continuous_actions", nothing.astype(np.float32)),
-        made.get("discrete_actions", nothing.astype(np.int64)),
-    )
+    made, none = decide(archetype, state, observations, action_masks, noise), (len(observations), 0)
+    continuous = made.get("continuous_actions", np.zeros(none, np.float32))
+    return continuous, made.get("discrete_actions", np.zeros(none, np.int64))
 
 
 def decide(
@@ -176,14 +155,14 @@ def decide(
     noise: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """All outputs of the policy graph, `head_params` among them; arguments are those of `act`."""
-    rows = len(observations)
+    rows, noise_size = len(observations), archetype.continuous_size + archetype.mask_size
     if observations.shape != (rows, archetype.observation_size):
         raise ValueError(f"observations are {list(observations.shape)}, expected [n, {archetype.observation_size}]")
     _check_finite("observations", observations)
     fed = {
         "observation": observations.astype(np.float32),
         "action_mask": np.ones((rows, archetype.mask_size), bool) if action_masks is None else action_masks,
-        "noise": np.zeros((rows, _noise_size(archetype)), np.float32) if noise is None else noise,
+        "noise": np.zeros((rows, noise_size), np.float32) if noise is None else noise,
     }
     return _run(archetype.policy, fed | state)
 
@@ -191,8 +170,7 @@ def decide(
 def draw_noise(archetype: Archetype, generator: np.random.Generator, characters: int) -> np.ndarray:
     """Noise for `act`: normal for continuous actions, Gumbel for discrete ones, different for every character."""
     normal = generator.standard_normal((characters, archetype.continuous_size))
-    gumbel = generator.gumbel(size=(characters, archetype.mask_size))
-    return np.concatenate([normal, gumbel], 1).astype(np.float32)
+    return np.concatenate([normal, generator.gumbel(size=(characters, archetype.mask_size))], 1).astype(np.float32)
 
 
 def rows(state: State, chosen: Sequence[int]) -> State:
@@ -211,12 +189,8 @@ def _session(path: str | Path) -> onnxruntime.InferenceSession:
 
 def _run(session: onnxruntime.InferenceSession, fed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Runs a graph on those of the tensors that it reads: what a learner does not need is no input of its graphs."""
-    known = {value.name: fed[value.name] for value in session.get_inputs()}
-    return dict(zip([value.name for value in session.get_outputs()], session.run(None, known), strict=True))
-
-
-def _noise_size(archetype: Archetype) -> int:
-    return archetype.continuous_size + archetype.mask_size
+    made = session.run(None, {value.name: fed[value.name] for value in session.get_inputs()})
+    return dict(zip([value.name for value in session.get_outputs()], made, strict=True))
 
 
 def _check(archetype: Archetype, shown: Demonstration) -> Demonstration:
@@ -238,9 +212,9 @@ def _check_finite(name: str, array: np.ndarray) -> None:
         raise ValueError(f"{name}, row {row}, column {column}: {array[row, column]}, expected a finite number")
 
 
-def _padded(arrays: list[np.ndarray], longest: int, fill: float = 0) -> np.ndarray:
-    """Arrays [t, ...] of different lengths as one [n, longest, ...]."""
-    batch = np.full((len(arrays), longest, *arrays[0].shape[1:]), fill, arrays[0].dtype)
+def _padded(arrays: list[np.ndarray], fill: float = 0) -> np.ndarray:
+    """Arrays [t, ...] of different lengths as one [n, s, ...], where s is the longest of them and at least 1."""
+    batch = np.full((len(arrays), max(1, *map(len, arrays)), *arrays[0].shape[1:]), fill, arrays[0].dtype)
     for place, array in zip(batch, arrays, strict=True):
         place[: len(array)] = array
     return batch

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import functools
+import re
 import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from npcmeta.archetype import Archetype, build_learner, save_archetype
+from npcmeta.archetype import Archetype, build_learner
 from npcmeta.recordings.npz_writer import write_npz
-from npcmeta.recordings.recording import Recording, cut
-from npcmeta.tasks.arena.family import ArenaFamily
-from npcmeta.tasks.timelines import TimelineFamily, as_examples
-from npcmeta.types import ActionSpec, BehaviorSpec, Examples, Normaliser, Params, TaskFamily
+from npcmeta.tasks.timelines import as_examples
+from npcmeta.types import Examples, Params
 from npcmeta_export import device, export
-from tests import toys
-from tests.npcmeta.recordings.plays import play
+from tests.export.worlds import World, arena, recorded, trained
 
 PROGRAM = Path(device.__file__)
 SEEDS = (3, 8)
@@ -48,63 +45,6 @@ for name, state in (("before", begun), ("after", adapted)):
 np.savez(f"{folder}/params.npz", **params)
 assert not [name for name in sys.modules if name.split(".")[0] in ("npcmeta", "npcmeta_export", "onnx")]
 """
-
-
-class World(NamedTuple):
-    """Characters to adapt to, and play of theirs to judge it on."""
-
-    family: TaskFamily
-    shown: list[Recording]  # of different lengths
-    query: list[Examples]
-
-
-@functools.cache
-def arena() -> World:
-    family = ArenaFamily("test", 2, 0, arenas=1, steps=150, query_arenas=1)
-    task = family.sample(Generator().manual_seed(0), 2, shots=50, query_shots=50)
-    clips = [as_recording(task.support, index, family.spec.action.branch_sizes) for index in range(2)]
-    return World(family, [clips[0], cut(clips[1], 0, 17)], [one(task.query, index) for index in range(2)])
-
-
-@functools.cache
-def recorded() -> World:
-    plays = [play(120, seed=seed, continuous=1, episode=120) for seed in range(2)]
-    spec = BehaviorSpec(4, ActionSpec(1, plays[0].branch_sizes), 10.0)
-    family = TimelineFamily(spec, ["ann", "bob"], plays)
-    return World(family, [cut(plays[0], 0, 60), cut(plays[1], 0, 9)], [as_examples(cut(p, 60, 120)) for p in plays])
-
-
-def one(examples: Examples, index: int) -> Examples:
-    action = type(examples.action)(*(part[index : index + 1] for part in examples.action))
-    rest = (part[index : index + 1] for part in (examples.observation, examples.action_mask, examples.weight))
-    observation, mask, weight = rest
-    return Examples(observation, action, mask, weight)
-
-
-def as_recording(examples: Examples, index: int, branches: tuple[int, ...]) -> Recording:
-    steps = examples.weight.shape[1]
-    return Recording(
-        examples.observation[index].numpy(), examples.action.continuous[index].numpy(),
-        examples.action.discrete[index].numpy(), examples.action_mask[index].numpy(), np.arange(steps) == 0,
-        np.zeros(steps, np.float32), branches, 10.0,
-    )  # fmt: skip
-
-
-def trained(folder: Path, world: World, name: str) -> Archetype:
-    """An archetype after a few meta-steps: enough for its characters to differ once they are adapted."""
-    settings, spec = toys.small_settings(name), world.family.spec
-    learner, generator = settings.build(spec), Generator().manual_seed(0)
-    meta = {key: value.requires_grad_() for key, value in learner.init(generator).items()}
-    optimizer = torch.optim.Adam(list(meta.values()), lr=1e-2)
-    for _ in range(15):
-        loss, _ = learner.meta_loss(meta, world.family.sample(generator, 2, shots=20, query_shots=20), generator)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    ends = Normaliser((0.1,) * spec.observation_size, (1.5,) * spec.observation_size)
-    meta = {key: value.detach() for key, value in meta.items()}
-    draft = Archetype("guard", "arena", toys.VARIANTS.get(name, (name, {}))[0], settings, spec, ends, {}, {}, meta)
-    return save_archetype(draft, folder / "guard.safetensors")
 
 
 def begun_with(archetype: Archetype, seeds: tuple[int, ...]) -> Params:
@@ -212,6 +152,10 @@ def test_what_does_not_fit_says_what_came(guard: tuple[Path, device.Archetype], 
     (tmp_path / "text.npz").write_text("no archive")
     with pytest.raises(ValueError, match=r"text\.npz cannot be read"):
         device.read_demonstration(tmp_path / "text.npz")
+    locked = re.sub(rb"(PK\x01\x02.{4}).", rb"\1" + b"\1", (folder / "bob.npz").read_bytes(), flags=re.DOTALL)
+    (tmp_path / "locked.npz").write_bytes(locked)
+    with pytest.raises(ValueError, match=r"locked\.npz cannot be read .* encrypted"):
+        device.read_demonstration(tmp_path / "locked.npz")
     names = [folder / f"guard.{graph}.onnx" for graph in ("adapt", "begin", "policy")]
     with pytest.raises(ValueError, match="is no begin graph of npcmeta: its target is adapt"):
         device.load(*names)

@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from npcmeta_export.check import Report
+
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 
@@ -108,3 +110,27 @@ def save(model: onnx.ModelProto, folder: Path, change: Callable[[onnx.ModelProto
     path = folder / "guard.onnx"
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def simple() -> onnx.ModelProto:
+    return plain(layer())
+
+
+def adapt() -> onnx.ModelProto:
+    """An adapt graph that leaves the state as it is."""
+    shapes: dict[str, tuple[int | str, ...]] = {"observation": ("n", "s", 7), "weight": ("n", "s"), "state.a": ("n", 2)}
+    inputs = [value(name, TensorProto.FLOAT, *shape) for name, shape in shapes.items()]
+    outputs = [value("adapted.a", TensorProto.FLOAT, "n", 2)]
+    nodes = [helper.make_node("Identity", ["state.a"], ["adapted.a"])]
+    return as_model(helper.make_graph(nodes, "adapt", inputs, outputs))
+
+
+def write(folder: Path, content: bytes) -> Path:
+    path = folder / "guard.onnx"
+    path.write_bytes(content)
+    return path
+
+
+def only(report: Report) -> str:
+    assert [finding.code for finding in report.findings] == ["unreadable"]
+    return report.findings[0].found
