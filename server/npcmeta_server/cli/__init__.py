@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import inspect
 import os
@@ -23,6 +24,14 @@ COMMANDS = {
     "data": "inspect recorded demonstrations",
     "bench": "measure this machine beside what others do",
 }
+HINTS = {
+    errno.EACCES: "; name another place, or let this user in",
+    errno.EEXIST: "; a folder is expected there",
+    errno.ENOTDIR: "; a folder is expected above it",
+    errno.EROFS: "; name another place",
+    errno.ENOSPC: "; make room on its disk",
+}
+"""What to do, by what the system says of a file."""
 LOOPBACK = "127.0.0.1,localhost,::1"
 EXPECTED = (ValueError, OSError, ImportError, RuntimeError, FloatingPointError)
 """Errors whose message says what to do; NPCMETA_TRACEBACK=1 shows where they came from as well."""
@@ -64,7 +73,7 @@ def _run(command: str, arguments: list[str]) -> int:
     except EXPECTED as error:
         if os.environ.get("NPCMETA_TRACEBACK"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_said(error)}", file=sys.stderr)
         return 1
     return status if isinstance(status, int) else 0
 
@@ -74,6 +83,13 @@ def _call_this_machine_itself() -> None:
     spared = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     if spared != "*" and LOOPBACK not in spared:
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{spared},{LOOPBACK}".lstrip(",")
+
+
+def _said(error: Exception) -> str:
+    """What an error says; what the system says of a file, in words."""
+    if not (isinstance(error, OSError) and error.filename and error.strerror):
+        return str(error)
+    return f"{error.filename}: {error.strerror}{HINTS.get(error.errno or 0, '')}"
 
 
 def _usage() -> str:

@@ -25,6 +25,7 @@ from npcmeta.archetype import Archetype, load_archetype
 from npcmeta.tasks.arena.family import ArenaFamily
 from npcmeta.tasks.arena.play import ARENAS
 from npcmeta.types import Params
+from npcmeta_server.cli import results
 from npcmeta_server.cli.fitting import fit
 from npcmeta_server.cli.train import copy_as_baseline, plan
 from npcmeta_server.demo import cast as casting
@@ -70,6 +71,7 @@ def demo(
     torch.set_num_threads(1)
     if tasks.find(family).needs_data:
         raise ValueError(f'the demo brings its own tasks, and "{family}" needs recordings: use npcmeta train --data')
+    results.reserve(json, out / "report.html")
     folder = out / "archetypes" / family
     train(family, folder, minutes, seed, console)
     archetype, baseline = (load_archetype(folder / f"{name}.safetensors") for name in ("archetype", "baseline"))
@@ -81,6 +83,8 @@ def demo(
     loop = measure(folder, cast, served.states, tuned, console) if family == "arena" else None
     rows = scores.character_rows(cast, archetype, served.states, tuned, loop)
     console.print(result_table(rows, loop))
+    if scores.is_behind(rows):
+        console.print(f"  {minutes:g} minutes of this machine were too few for the archetype; give it more (--minutes)")
     shown = write_recordings(cast, archetype.spec, out / "recordings") if family == "arena" else None
     story = Story(archetype, cast, rows, loop, served.live, served.adaptation_ms, served.assets, out, shown)
     report = write_report(story, out / "report.html")
@@ -177,7 +181,7 @@ def measure(
     contestants |= {f"finetune {k}": Contestant(files["baseline"], tuned.states[k]) for k in DEMONSTRATIONS if k}
     assert isinstance(cast.family, ArenaFamily)
     personalities = cast.family.personalities[: len(cast.names)]
-    shown = least_alike(personalities)
+    shown = closed_loop.least_alike(personalities)
     with bar(console) as progress:
         task = progress.add_task(f"  training ceilings, playing {ARENAS} arenas each", total=1.0)
         return closed_loop.measure(
@@ -187,12 +191,6 @@ def measure(
             [character * ARENAS + arena for character in shown for arena in range(ARENAS_SHOWN)],
             lambda done: progress.update(task, completed=done),
         )
-
-
-def least_alike(personalities: np.ndarray) -> list[int]:
-    """The two characters [T, traits] that are furthest apart, whose pictures show most."""
-    apart = np.abs(personalities[:, None] - personalities[None]).sum(-1)
-    return sorted(int(i) for i in np.unravel_index(apart.argmax(), apart.shape))
 
 
 def result_table(rows: list[dict[str, Any]], loop: ClosedLoop | None) -> Table:

@@ -16,7 +16,7 @@ from npcmeta import evaluate as scoring
 from npcmeta import tasks
 from npcmeta.archetype import Archetype, build_learner, draw_state_noise, load_archetype
 from npcmeta.types import BehaviorSpec, NamedTasks, TaskFamily
-from npcmeta_server.cli import score_tables
+from npcmeta_server.cli import results, score_tables
 from npcmeta_server.cli.score_tables import counted
 
 
@@ -58,8 +58,7 @@ def evaluate(
     found = baselines(archetypes)
     contenders = line_up(loaded, found)
     family = evaluation_family(loaded + found, data, include_trained)
-    for written in (path for path in (json, plot) if path is not None):
-        written.parent.mkdir(parents=True, exist_ok=True)
+    results.reserve(json, plot)
     rows = list(measure(contenders, family, wanted, seed, console))
     if not rows:
         raise ValueError(f'no character has enough examples for --shots "{shots}"; ask for fewer')

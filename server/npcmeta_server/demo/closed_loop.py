@@ -101,6 +101,12 @@ def _watch(
         progress(CEILING_SHARE * own + (1 - CEILING_SHARE) * rest)
 
 
+def least_alike(personalities: np.ndarray) -> list[int]:
+    """The two characters [T, traits] that are furthest apart, whose pictures show most."""
+    apart = np.abs(personalities[:, None] - personalities[None]).sum(-1)
+    return sorted(int(i) for i in np.unravel_index(apart.argmax(), apart.shape))
+
+
 def _begin(trained: MutableSequence[float]) -> None:
     """Sets up a worker process; it tells in `trained` how far each ceiling is, 0 to 1."""
     global _trained

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
+from npcmeta_server.cli import results
+
 
 def bench(
     what: Annotated[Literal["inner-loop", "serving"], tyro.conf.Positional],
@@ -27,8 +29,7 @@ def bench(
     """
     if not 1 <= repeats <= 10_000:
         raise ValueError(f"--repeats is {repeats}, expected a number from 1 to 10000")
-    if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
+    results.reserve(json)
     console = Console()
     if what == "inner-loop":
         from npcmeta_server.cli.bench import inner_loop
