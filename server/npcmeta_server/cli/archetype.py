@@ -55,7 +55,8 @@ def upload(file: Annotated[Path, tyro.conf.Positional], connection: Reached, cur
     from npcmeta_server.cli.evaluate import archetype_file
 
     data = archetype_file(file).read_bytes()
-    name = header.read_metadata(data, "npcmeta.archetype")["name"]
+    described = header.read_metadata(data, "npcmeta.archetype")
+    name, own = described["name"], described["revision"][:12]
 
     def requests() -> Iterator[archetypes_pb2.UploadArchetypeRequest]:
         setup = archetypes_pb2.UploadSetup(archetype=full_name("archetypes", name), current=current)
@@ -65,7 +66,8 @@ def upload(file: Annotated[Path, tyro.conf.Positional], connection: Reached, cur
 
     with connection.services() as services:
         found = services.archetypes.upload_archetype(requests())
-    say(f"uploaded {found.name}, which has {len(found.revisions)} revisions; current is {found.revision[:12]}")
+    current_one = f"current is {found.revision[:12]}"
+    say(f"uploaded revision {own} of {found.name}, which has {len(found.revisions)} revisions; {current_one}")
 
 
 def retire(name: Name, connection: Reached, revision: str = "") -> None:

@@ -56,7 +56,8 @@ def test_from_an_upload_to_an_upgrade_and_back(
             client.create("guard", f"npc-{number}")
         client.adapt("npcs/npc-0", clip(toys.spec("mixed"), 40))
         assert "of which 0 are not current" in run("rollback", "guard", fails=True)
-        assert f"which has 2 revisions; current is {old[:12]}" in run("upload", file)
+        uploaded = f"uploaded revision {worse.revision[:12]} of archetypes/guard, which has 2 revisions; current is "
+        assert run("upload", file) == f"{uploaded}{old[:12]}\n"
         listed = run("list")
         assert [word in listed for word in (old[:12], worse.revision[:12], "current", "active")] == [True] * 4
         assert '0 begin with "nothing"' in run("upgrade", "guard", "--revision", "nothing", fails=True)
