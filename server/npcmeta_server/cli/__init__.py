@@ -55,11 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(command: str, arguments: list[str]) -> int:
-    import tyro
-
     _call_this_machine_itself()
-    function = getattr(importlib.import_module(f"npcmeta_server.cli.{command}"), command)
     try:
+        import tyro
+
+        function = getattr(importlib.import_module(f"npcmeta_server.cli.{command}"), command)
         if command == "serve":
             from npcmeta_server.cli import environment
 
