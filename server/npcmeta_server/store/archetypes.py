@@ -110,7 +110,7 @@ def keep(
     if repeated(connection, request) is not None:
         return False
     if data(connection, revision) is None:
-        values = {"revision": revision, "name": name, "create_time": time.time(), "data": content}
+        values = {"revision": revision, "name": name, "create_time": _next_time(connection, name), "data": content}
         connection.execute(insert(archetype_revisions).values(**values))
     before = everything(connection).get(name)
     if before is None:
@@ -121,6 +121,13 @@ def keep(
         connection.execute(update(archetypes).where(archetypes.c.name == name).values(in_folder=revision))
     remember(connection, request, {"revision": revision})
     return True
+
+
+def _next_time(connection: Connection, name: str) -> float:
+    """Now, or just behind the newest revision if the clock was set back since: which is the newest stays true."""
+    query = select(func.max(archetype_revisions.c.create_time)).where(archetype_revisions.c.name == name)
+    newest: float | None = connection.execute(query).scalar()
+    return time.time() if newest is None else max(time.time(), newest + 1e-3)
 
 
 def make_current(connection: Connection, name: str, revision: str) -> None:

@@ -1,5 +1,7 @@
 """Archetype files and upgrades in the store, on each database: kept once, counted exactly, carried on by one server."""
 
+import time
+
 import pytest
 
 from npcmeta_server.errors import ServiceError
@@ -31,6 +33,17 @@ def test_a_file_is_kept_once_and_the_first_revision_is_current(store: Store, url
     assert (again.do(archetypes.data, "abc"), again.do(archetypes.data, "xyz")) == (FILE, None)
     assert again.do(archetypes.everything)["guard"].current == "def"
     again.close()
+
+
+def test_the_newest_revision_is_the_last_one_kept_whatever_the_clock_says(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seconds, revision in ((1000.0, "new"), (10.0, "zzz"), (10.0, "abc"), (2000.0, "mid")):
+        monkeypatch.setattr(time, "time", lambda seconds=seconds: seconds)
+        keep(store, revision)
+    kept = store.do(archetypes.kept, "guard")
+    assert [row.revision for row in kept] == ["mid", "abc", "zzz", "new"]
+    assert kept[0].create_time == 2000.0
 
 
 def test_a_revision_that_could_not_act_is_forgotten_with_its_request(store: Store) -> None:
