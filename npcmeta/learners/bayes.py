@@ -16,9 +16,11 @@ from npcmeta.types import BehaviorSpec, Learner
 SHARES = ((0.5, 0.25), (0.5, 0.1), (0.25, 0.25), (0.1, 0.1), (0.0, 0.0))
 """Of what is said of means and of spreads. More of either made new characters worse with ten examples: Gaussians are
 too sure of themselves, and the fit of spreads has no bound to go down."""
-FACTORS = (3.0, 0.3, 0.1, 0.01)
+LESS, MORE = (0.3, 0.1, 0.01), (3.0,)
 """Of the tempering. Training sees only characters whom the average policy was taught by, so it cannot tell how much new
-ones differ; the learned value stays unless validation characters speak against it. A hundredth: nothing is personal."""
+ones differ; what it learned stays, unless validation characters speak against it. A hundredth: nothing is personal."""
+DOUBT_LESS, DOUBT_MORE = 0.5, 1.0
+"""Standard errors; the safe side takes less evidence."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class BayesSettings:
     """Steps of the inner loop, M."""
     tempering: float = 0.2
     """What an example counts for: play is autocorrelated, so it says less than it seems to. Without a context it is
-    only where learning begins, and training may multiply it by one of `FACTORS` in the end."""
+    only where learning begins, and training may multiply it by one of `LESS` or `MORE` in the end."""
     mean_share: float = 0.25
     """How much of what the examples say of the means of continuous actions is believed, if there is no context;
     training replaces it, and the next one, by the best of `SHARES` on validation tasks. What they say of choices is
@@ -75,6 +77,6 @@ class BayesSettings:
         if self.context:
             return []
         shares = [{"mean_share": mean, "spread_share": spread} for mean, spread in SHARES]
-        counts = [{"tempering": self.tempering * factor} for factor in FACTORS]
+        less, more = ([{"tempering": self.tempering * factor} for factor in factors] for factors in (LESS, MORE))
         of_shares = [Choice(shares)] if spec.action.continuous_size else []
-        return [*of_shares, Choice(counts, doubted=True)]
+        return [*of_shares, Choice(less, DOUBT_LESS), Choice(more, DOUBT_MORE)]

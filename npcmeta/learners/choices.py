@@ -18,7 +18,7 @@ class Choice(NamedTuple):
     """Alternatives for some settings."""
 
     alternatives: Sequence[Mapping[str, Any]]  # changes to the settings
-    doubted: bool = False  # True: the settings stay, unless another is better by more than its standard error
+    doubt: float | None = None  # by how many of its standard errors the best must beat the settings as they are
 
 
 class Settled:
@@ -40,12 +40,12 @@ def best(settings: S, choice: Choice, nll: Callable[[S], Sequence[Tensor]]) -> S
     candidates = [replace(settings, **changes) for changes in choice.alternatives]  # type: ignore[type-var]
     scores = [(candidate, nll(candidate)) for candidate in candidates]
     found, reached = min(scores, key=lambda each: mean(each[1]))
-    if not choice.doubted:
+    if choice.doubt is None:
         return found
     gains = [before - after for before, after in zip(nll(settings), reached, strict=True)]
     # The same tasks at other numbers of shots say little that is new, so their errors are not averaged out.
     error = math.fsum(float(gain.std(correction=0)) / math.sqrt(len(gain)) for gain in gains) / len(gains)
-    return found if mean(gains) > error else settings
+    return found if mean(gains) > choice.doubt * error else settings
 
 
 def mean(scores: Sequence[Tensor]) -> float:

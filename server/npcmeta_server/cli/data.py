@@ -166,15 +166,17 @@ def ranges(what: str, columns: inspect.Ranges) -> Table:
         table.add_column(heading, justify="right")
     for index in range(min(len(columns.mean), MAX_COLUMNS)):
         constant = " (never changes)" if columns.low[index] == columns.high[index] else ""
-        table.add_row(f"{index}{constant}", *(number(float(value[index])) for value in columns[:4]))
+        table.add_row(f"{index}{constant}", *numbers(float(value[index]) for value in columns[:4]))
     if len(columns.mean) > MAX_COLUMNS:
         table.add_row(f"and {len(columns.mean) - MAX_COLUMNS} more")
     return table
 
 
-def number(value: float) -> str:
-    """Three decimals; three digits of what would be lost in them, or fill a line."""
-    return f"{value:.3f}" if value == 0 or 0.1 <= abs(value) < 1e6 else f"{value:.3g}"
+def numbers(values: Iterable[float]) -> list[str]:
+    """With three decimals; with three digits, if all are so small or so large that decimals say nothing."""
+    values = list(values)
+    form = ".3f" if max(map(abs, values)) == 0 or 0.1 <= max(map(abs, values)) < 1e6 else ".3g"
+    return [f"{value:{form}}" for value in values]
 
 
 def _alignment(demos: Sequence[Demo]) -> Iterator[str]:

@@ -95,11 +95,12 @@ def test_a_part_of_what_continuous_actions_say_is_believed() -> None:
 
 
 def test_what_examples_count_for_is_chosen_last_and_only_on_evidence() -> None:
-    shares, counts = SMALL.choices(toys.spec("mixed"))
+    shares, less, more = SMALL.choices(toys.spec("mixed"))
     assert [(each["mean_share"], each["spread_share"]) for each in shares.alternatives] == list(bayes.SHARES)
-    assert [each["tempering"] for each in counts.alternatives] == pytest.approx([0.6, 0.06, 0.02, 0.002])
-    assert (shares.doubted, counts.doubted) == (False, True)
-    assert SMALL.choices(toys.spec("discrete")) == [counts]
+    assert [each["tempering"] for each in less.alternatives] == pytest.approx([0.06, 0.02, 0.002])
+    assert [each["tempering"] for each in more.alternatives] == pytest.approx([0.6])
+    assert (shares.doubt, less.doubt, more.doubt) == (None, 0.5, 1.0)
+    assert SMALL.choices(toys.spec("discrete")) == [less, more]
     assert dataclasses.replace(SMALL, context=4).choices(toys.spec("mixed")) == []
 
 

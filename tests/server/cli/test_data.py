@@ -112,6 +112,9 @@ def test_numbers_of_any_size_can_be_read(tmp_path: Path, capsys: pytest.CaptureF
     assert "0 2.000 1.000 1.000 3.000" in said
     assert "1 2e-05 1e-05 1e-05 3e-05" in said
     assert "2 2e+12 1e+12 1e+12 3e+12" in said
+    nearly_zero = np.tile([[1.0002], [-1.0]], (100, 4)).astype(np.float32)
+    write_npz(tmp_path / "clip.npz", play(200)._replace(observations=nearly_zero))
+    assert "0 0.000 1.000 -1.000 1.000" in inspect(tmp_path / "clip.npz", capsys)
 
 
 def test_names_from_a_file_cannot_dress_up_the_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
