@@ -197,6 +197,8 @@ def test_a_stream_outlives_a_bad_request_which_is_counted(client: Client, server
         assert bad.infer_response.id == "bad"
         good = stream.ask(raw_request("guard", observations(1), [npc], id="good"))
         assert (good.error_message, good.infer_response.id) == ("", "good")
+        final = [each.infer_response.parameters["triton_final_response"].bool_param for each in (bad, good)]
+        assert final == [True, True]  # until which clients of any model read on
         stream.close()
     assert refusals() == before + 1
 

@@ -24,6 +24,8 @@ from npcmeta_server.services.act import Act
 from npcmeta_server.services.stopping import until
 
 PLATFORM = "npcmeta"
+FINAL = "triton_final_response"
+"""What Triton says in a stream of the last answer to a request; clients for any model read on until it comes."""
 
 V = TypeVar("V", bool, int, str)
 
@@ -93,11 +95,12 @@ class Inference:
         """One response for each request, in order; a bad one is refused alone."""
         async for request in until(self._stopping, requests):
             try:
-                response = await self.model_infer(request)
-                yield inference_pb2.ModelStreamInferResponse(infer_response=response)
+                answer = inference_pb2.ModelStreamInferResponse(infer_response=await self.model_infer(request))
             except ServiceError as error:
                 empty = inference_pb2.ModelInferResponse(model_name=request.model_name, id=request.id)
-                yield inference_pb2.ModelStreamInferResponse(error_message=error.line(), infer_response=empty)
+                answer = inference_pb2.ModelStreamInferResponse(error_message=error.line(), infer_response=empty)
+            answer.infer_response.parameters[FINAL].bool_param = True
+            yield answer
 
     async def _hosted(self, model: str, version: str) -> Hosted:
         hosted = await self._roster.offered(names.checked_id(model, "model_name"))
