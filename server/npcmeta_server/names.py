@@ -20,14 +20,14 @@ class Part(NamedTuple):
     id: str
 
 
-def archetype_id(name: str) -> str:
-    """The {archetype} of archetypes/{archetype}."""
-    return _only(name, "archetypes")
+def archetype_id(name: str, field: str = "name") -> str:
+    """The {archetype} of archetypes/{archetype}, which came in a field of a request."""
+    return _only(name, "archetypes", field)
 
 
-def npc_id(name: str) -> str:
-    """The {npc} of npcs/{npc}."""
-    return _only(name, "npcs")
+def npc_id(name: str, field: str = "name") -> str:
+    """The {npc} of npcs/{npc}, which came in a field of a request."""
+    return _only(name, "npcs", field)
 
 
 def demonstration(name: str) -> Part:
@@ -66,10 +66,10 @@ def checked_id(value: str, what: str) -> str:
     return value
 
 
-def _only(name: str, collection: str) -> str:
+def _only(name: str, collection: str, field: str) -> str:
     head, _, last = name.partition("/")
     if head != collection or not NAME.fullmatch(last):
-        raise _malformed(name, f"{collection}/{{id}}")
+        raise _malformed(name, f"{collection}/{{id}}", field)
     return last
 
 
@@ -82,5 +82,6 @@ def _below(name: str, collection: str, children: str) -> Part:
     return Part(parts[1], parts[3])
 
 
-def _malformed(name: str, pattern: str) -> ServiceError:
-    return ServiceError("INVALID_NAME", f'name is "{name[:MAX_SHOWN]}", expected {pattern}', expected=pattern)
+def _malformed(name: str, pattern: str, field: str = "name") -> ServiceError:
+    said = f'{field} is "{name[:MAX_SHOWN]}", expected {pattern}'
+    return ServiceError("INVALID_NAME", said, field=field, expected=pattern)

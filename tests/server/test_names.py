@@ -22,6 +22,14 @@ def test_names_are_taken_apart() -> None:
     assert names.checked_id("0_a-", "npc_id") == "0_a-"
 
 
+def test_what_is_no_name_is_refused_with_the_field_that_it_came_in() -> None:
+    with pytest.raises(ServiceError, match=r'npc.archetype is "guard", expected archetypes/\{id\}') as caught:
+        names.archetype_id("guard", "npc.archetype")
+    assert caught.value.metadata == {"field": "npc.archetype", "expected": "archetypes/{id}"}
+    with pytest.raises(ServiceError, match=r'parent is "", expected npcs/\{id\}'):
+        names.npc_id("", "parent")
+
+
 IDS = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True)
 
 

@@ -95,7 +95,7 @@ class Stage:
         elif len(self._groups) >= MAX_GROUPS:
             raise ServiceError("TOO_MANY", f"the stream has {MAX_GROUPS} groups, expected no more", limit=MAX_GROUPS)
         if not group:  # an archetype may have been retired, and come again, while nobody of it was in the group
-            group = Group(await self._roster.offered(names.archetype_id(archetype)))
+            group = Group(await self._roster.offered(names.archetype_id(archetype, "archetype")))
         self._check_members(group, wanted)
         return group
 
@@ -117,7 +117,7 @@ class Stage:
         named: list[tuple[int, str]] = []
         for member in members:
             try:
-                named.append((_checked_index(member.index), names.npc_id(member.npc)))
+                named.append((_checked_index(member.index), names.npc_id(member.npc, "npc")))
             except ServiceError as error:
                 refused.append(_refused(member.index, member.npc, error))
         found = await self._roster.acquire(group.archetype, [npc for _, npc in named])

@@ -49,11 +49,11 @@ class Act:
             return await self._act_once(request)
 
     async def _act_once(self, request: act_pb2.ActOnceRequest) -> act_pb2.ActOnceResponse:
-        hosted = await self._roster.offered(names.archetype_id(request.archetype))
+        hosted = await self._roster.offered(names.archetype_id(request.archetype, "archetype"))
         archetype = hosted.archetype.name
         if not 0 < len(request.npcs) <= MAX_ROWS:
             raise ServiceError("TOO_MANY", f"{len(request.npcs)} npcs, expected 1 to {MAX_ROWS}", limit=MAX_ROWS)
-        found = await self._roster.acquire(archetype, [names.npc_id(name) for name in request.npcs])
+        found = await self._roster.acquire(archetype, [names.npc_id(name, "npcs") for name in request.npcs])
         try:
             mask = request.action_mask if request.HasField("action_mask") else None
             number = request.number if request.sampled else None

@@ -92,7 +92,7 @@ class Adapt:
         kind, setup = first or NOTHING
         if kind != "setup":
             raise ServiceError("INVALID_STREAM", "the first AdaptRequest has to be a setup")
-        npc = names.npc_id(setup.npc)
+        npc = names.npc_id(setup.npc, "setup.npc")
         with self._roster.alone(npc):
             request = _request_key(npc, setup, content)
             await self._roster.reserve.know(npc)

@@ -57,9 +57,9 @@ def clone(roster: Roster, store: Store, request: npcs_pb2.CloneNpcRequest, key: 
     """On the store's thread: makes an NPC with state and clips of another one, or finds what the first try made."""
     if (before := store.created(key)) is not None:
         return before
-    source = store.snapshot(names.npc_id(request.source))
+    source = store.snapshot(names.npc_id(request.source, "source"))
     archetype = source.npc.archetype
-    if request.npc.archetype and names.archetype_id(request.npc.archetype) != archetype:
+    if request.npc.archetype and names.archetype_id(request.npc.archetype, "npc.archetype") != archetype:
         raise ServiceError(
             "WRONG_ARCHETYPE",
             f"npcs/{source.npc.id} belongs to archetypes/{archetype}, and so does its clone; the request says "

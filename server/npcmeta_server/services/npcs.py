@@ -45,7 +45,7 @@ class Npcs:
 
     async def create_npc(self, request: npcs_pb2.CreateNpcRequest) -> resources_pb2.Npc:
         """Makes an NPC; it can act at once."""
-        name, key = names.archetype_id(request.npc.archetype), request_key("CreateNpc", request)
+        name, key = names.archetype_id(request.npc.archetype, "npc.archetype"), request_key("CreateNpc", request)
         row = copying.new_row(request.npc_id, request.npc, name)
 
         async def make() -> tuple[NpcRow, bool]:
@@ -95,7 +95,7 @@ class Npcs:
 
     async def update_npc(self, request: npcs_pb2.UpdateNpcRequest) -> resources_pb2.Npc:
         """Changes what people call an NPC, which is all that can be changed by saying so."""
-        npc, key = names.npc_id(request.npc.name), request_key("UpdateNpc", request)
+        npc, key = names.npc_id(request.npc.name, "npc.name"), request_key("UpdateNpc", request)
         check_mask(request.update_mask)
         display_name = copying.checked_text(request.npc.display_name, "display_name")
         with self._roster.alone(npc):
@@ -108,7 +108,7 @@ class Npcs:
 
     async def create_demonstration(self, request: npcs_pb2.CreateDemonstrationRequest) -> resources_pb2.Demonstration:
         """Stores a clip without adapting."""
-        npc, size = names.npc_id(request.parent), received()
+        npc, size = names.npc_id(request.parent, "parent"), received()
         key = await beside.run(size, lambda: request_key("CreateDemonstration", request))
         row = await self._storage.run(self._store.npc, npc)
         spec = (await self._roster.offered(row.archetype)).archetype.spec
@@ -121,7 +121,7 @@ class Npcs:
         self, request: npcs_pb2.ListDemonstrationsRequest
     ) -> npcs_pb2.ListDemonstrationsResponse:
         """A page of an NPC's clips, oldest first."""
-        npc, size = names.npc_id(request.parent), paging.checked_size(request.page_size)
+        npc, size = names.npc_id(request.parent, "parent"), paging.checked_size(request.page_size)
         rows = await self._storage.run(self._store.demonstrations, npc, paging.after(request), size + 1)
         page, more = paging.cut(rows, size)
         return npcs_pb2.ListDemonstrationsResponse(
@@ -137,7 +137,7 @@ class Npcs:
 
     async def list_revisions(self, request: npcs_pb2.ListRevisionsRequest) -> npcs_pb2.ListRevisionsResponse:
         """A page of an NPC's revisions, newest first."""
-        npc, size = names.npc_id(request.parent), paging.checked_size(request.page_size)
+        npc, size = names.npc_id(request.parent, "parent"), paging.checked_size(request.page_size)
         before = paging.after_number(request, LAST_REVISION)
         rows = await self._storage.run(self._store.revisions, npc, before, size + 1)
         page, more = paging.cut(rows, size)
@@ -212,5 +212,5 @@ def _filter(request: npcs_pb2.ListNpcsRequest) -> NpcFilter:
         raise ServiceError(
             "INVALID_ARGUMENT", f"min_examples is {request.min_examples}, expected 0 or more", field="min_examples"
         )
-    archetype = names.archetype_id(request.archetype) if request.archetype else ""
+    archetype = names.archetype_id(request.archetype, "archetype") if request.archetype else ""
     return NpcFilter(archetype, copying.checked_text(request.text, "text"), request.min_examples)

@@ -43,7 +43,7 @@ class Upgrades:
 
     async def upgrade_npcs(self, request: upgrades_pb2.UpgradeNpcsRequest) -> upgrades_pb2.Upgrade:
         """Begins an upgrade."""
-        name, key = names.archetype_id(request.archetype), request_key("UpgradeNpcs", request)
+        name, key = names.archetype_id(request.archetype, "archetype"), request_key("UpgradeNpcs", request)
         wanted = _wanted(name, request)
         await self._roster.offered(name)
         if (before := await self._storage.run(self._store.do, upgrades.begun, name, key)) is not None:
@@ -58,7 +58,7 @@ class Upgrades:
 
     async def list_upgrades(self, request: upgrades_pb2.ListUpgradesRequest) -> upgrades_pb2.ListUpgradesResponse:
         """A page of an archetype's upgrades, newest first."""
-        name, size = names.archetype_id(request.parent), paging.checked_size(request.page_size)
+        name, size = names.archetype_id(request.parent, "parent"), paging.checked_size(request.page_size)
         rows = await self._storage.run(self._store.do, upgrades.page, name, paging.after(request), size + 1)
         page, more = paging.cut(rows, size)
         return upgrades_pb2.ListUpgradesResponse(
@@ -118,7 +118,7 @@ def _wanted(name: str, request: upgrades_pb2.UpgradeNpcsRequest) -> UpgradeRow:
             f"{len(request.npcs)} npcs, expected at most {MAX_UPGRADED}, or none for all",
             limit=MAX_UPGRADED,
         )
-    named = sorted({names.npc_id(npc) for npc in request.npcs})
+    named = sorted({names.npc_id(npc, "npcs") for npc in request.npcs})
     now = time.time()
     return UpgradeRow(
         f"{time.time_ns():x}-{secrets.token_hex(3)}", name, request.revision, json.dumps(named) if named else "",

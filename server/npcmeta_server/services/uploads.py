@@ -91,7 +91,7 @@ class Uploads:
             log.info("archetypes/%s: revision %s was retired", name, each[:12])
 
     async def _add(self, setup: archetypes_pb2.UploadSetup, data: bytes) -> str:
-        name = names.archetype_id(setup.archetype)
+        name = names.archetype_id(setup.archetype, "setup.archetype")
         _check_size(len(data))
         digest = await beside.run(len(data), lambda: hashlib.sha256(data).hexdigest())
         said = f"{name}:{setup.current}:{digest}"
