@@ -63,7 +63,7 @@ def _model(archetype: Archetype, recorded: Examples | None, examples: int, arith
     def adapt(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         inputs = _converted(inputs, arithmetic)
         state = {key: inputs[f"state.{key}"] for key in keys}
-        reached = learner.update(meta, state, examples_from(archetype, inputs))
+        reached = learner.update(meta, state, examples_from(inputs))
         return {f"adapted.{key}": value for key, value in _converted(reached, torch.float32).items()}
 
     inputs = example_inputs(archetype, TRACED_TASKS, max(2, examples), Generator().manual_seed(0))
@@ -87,7 +87,7 @@ def _converted(tensors: Params, arithmetic: torch.dtype) -> Params:
     }
 
 
-def examples_from(archetype: Archetype, inputs: dict[str, Tensor]) -> Examples:
+def examples_from(inputs: dict[str, Tensor]) -> Examples:
     """The support set in the inputs of the graph; absent kinds of actions have size 0."""
     observation = inputs["observation"]
     none = observation[..., :0]

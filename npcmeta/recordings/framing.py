@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from npcmeta.recordings.recording import MAX_BYTES, RecordingError
 
 MAX_MESSAGE = 1 << 20
+MAX_LENGTH_BYTES = 5
 BODY = 33
 """Offset of the brain parameters; the metadata before them is padded."""
 
@@ -29,34 +30,36 @@ def read_bytes(path: Path) -> bytes:
 
 def read_message(data: bytes, position: int, message: Message, what: str, source: str) -> tuple[Message, int]:
     """Parses the length at `position` and the message behind it into `message`; returns it and the next position."""
-    start, size, shift = position, 0, 0
-    while True:
-        if position >= len(data):
-            raise RecordingError(
-                f"{source}: the file ends at byte {len(data)}, where {what} should begin; is it cut short?"
-            )
-        byte = data[position]
-        position += 1
-        size |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            break
-        shift += 7
-        if shift > 28:
-            raise RecordingError(f"{source}: byte {start}: {what} has no valid length; is it an ML-Agents .demo?")
+    size, body = _length(data, position, what, source)
     if size > MAX_MESSAGE:
-        raise RecordingError(f"{source}: byte {start}: {what} has {size:,} bytes; expected at most {MAX_MESSAGE:,}")
-    if position + size > len(data):
+        raise RecordingError(f"{source}: byte {position}: {what} has {size:,} bytes; expected at most {MAX_MESSAGE:,}")
+    if body + size > len(data):
         raise RecordingError(
-            f"{source}: byte {start}: {what} has {size} bytes, but the file ends after {len(data) - position} of them; "
+            f"{source}: byte {position}: {what} has {size} bytes, but the file ends after {len(data) - body} of them; "
             "is it cut short?"
         )
     try:
-        message.ParseFromString(data[position : position + size])
+        message.ParseFromString(data[body : body + size])
     except DecodeError as error:
         raise RecordingError(
-            f"{source}: byte {start}: {what} cannot be decoded ({error}); is this an ML-Agents .demo file?"
+            f"{source}: byte {position}: {what} cannot be decoded ({error}); is this an ML-Agents .demo file?"
         ) from None
-    return message, position + size
+    return message, body + size
+
+
+def _length(data: bytes, start: int, what: str, source: str) -> tuple[int, int]:
+    """The varint at `start`, and where the message behind it begins."""
+    size = 0
+    for place in range(MAX_LENGTH_BYTES):
+        if start + place >= len(data):
+            raise RecordingError(
+                f"{source}: the file ends at byte {len(data)}, where {what} should begin; is it cut short?"
+            )
+        byte = data[start + place]
+        size |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return size, start + place + 1
+    raise RecordingError(f"{source}: byte {start}: {what} has no valid length; is it an ML-Agents .demo?")
 
 
 def framed(message: Message) -> bytes:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from npcmeta.recordings.demo import DemoRecords
+from npcmeta.recordings.demo_records import DemoRecords
 from npcmeta.recordings.recording import Recording
 
 QUARTILE_ROWS, IQR_OF_NORMAL = 10_000, 1.349

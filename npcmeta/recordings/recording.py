@@ -59,14 +59,14 @@ def cut(recording: Recording, first: int, last: int) -> Recording:
 
 def join(recordings: Sequence[Recording]) -> Recording:
     """One timeline of several that agree on their sizes; each begins an episode."""
-    for recording in recordings:
-        recording.episode_starts[0] = True
+    starts = np.concatenate([r.episode_starts for r in recordings])
+    starts[np.cumsum([0, *(r.steps for r in recordings[:-1])])] = True
     return recordings[0]._replace(
         observations=np.concatenate([r.observations for r in recordings]),
         continuous_actions=np.concatenate([r.continuous_actions for r in recordings]),
         discrete_actions=np.concatenate([r.discrete_actions for r in recordings]),
         action_masks=np.concatenate([r.action_masks for r in recordings]),
-        episode_starts=np.concatenate([r.episode_starts for r in recordings]),
+        episode_starts=starts,
         rewards=np.concatenate([r.rewards for r in recordings]),
         notes=tuple(note for r in recordings for note in r.notes),
     )

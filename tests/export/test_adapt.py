@@ -28,7 +28,7 @@ def test_a_game_adapts_with_the_graph_as_torch_does(tmp_path: Path, learner: str
         assert set(names) == {f"adapted.{key}" for key in (*built.acting, *built.memory)}
         found = dict(zip(names, session.run(names, fed), strict=True))
         state = {key: inputs[f"state.{key}"] for key in (*built.acting, *built.memory)}
-        expected = built.update(archetype.meta, state, adapt.examples_from(archetype, inputs))
+        expected = built.update(archetype.meta, state, adapt.examples_from(inputs))
         for key in built.acting:
             np.testing.assert_allclose(found[f"adapted.{key}"], expected[key].detach(), atol=1e-4, rtol=1e-3)
 

@@ -9,7 +9,7 @@ import onnx
 
 from npcmeta_export.check.contracts import Contract
 from npcmeta_export.check.findings import Finding, error, quote, quote_all, warning
-from npcmeta_export.check.graphs import Graph, Model, Tensor, all_graphs, constants
+from npcmeta_export.check.graphs import Graph, Model, Node, Tensor, all_graphs, constants
 
 REPLACED = {
     "LayerNormalization": "opset 17",
@@ -76,7 +76,7 @@ def check_operators(model: Model, contract: Contract) -> Iterator[Finding]:
         else:
             yield from _standard(what, operator, model.opsets.get(""), contract)
     if contract.operators is not None:
-        yield from _backends(nodes, contract)
+        yield from _backends(nodes)
     yield from _huge(model.graph, contract)
 
 
@@ -145,7 +145,7 @@ def _known(operator: str, opset: int) -> bool:
     return not schema.deprecated
 
 
-def _backends(nodes: list, contract: Contract) -> Iterator[Finding]:
+def _backends(nodes: list[Node]) -> Iterator[Finding]:
     if wide := [str(node) for node in nodes if node.operator == "Einsum" and len(node.inputs) > 2]:
         yield warning(
             "einsum",

@@ -19,6 +19,7 @@ from npcmeta_export.check.contracts import Contract
 from npcmeta_export.check.findings import Finding, error, quote, quote_all, warning
 from npcmeta_export.check.graphs import Graph
 from npcmeta_export.check.signature import port_of
+from npcmeta_export.check.weights import too_deep
 from npcmeta_export.check.widths import told_widths
 
 SECONDS = 5
@@ -65,12 +66,7 @@ def try_out(path: Path, contract: Contract, graph: Graph) -> Iterator[Finding]:
     if all(finding.severity == "warning" for finding in faults):
         yield from _chance(said, contract, drawn_outputs(graph))
     if many := said["dimensions"]:
-        yield error(
-            "dimensions",
-            f"values of more than {contract.max_dimensions} dimensions: {quote_all(many)}",
-            f"{contract.engine} has tensors of at most {contract.max_dimensions}",
-            "merge axes with Reshape before the operation, or rewrite it with MatMul",
-        )
+        yield too_deep(f"values of more than {contract.max_dimensions} dimensions: {quote_all(many)}", contract)
 
 
 def _unknown_widths(names: list[str], message: str) -> Finding:

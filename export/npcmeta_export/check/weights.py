@@ -137,12 +137,17 @@ def _dimensions(graph: Graph, tensors: list[Tensor], contract: Contract) -> Iter
         ranks |= {value.name: len(value.shape or ()) for value in (*part.inputs, *part.outputs, *part.values)}
         ranks |= {node.outputs[0]: rank for node, rank in _told_ranks(part)}
     if many := [name for name, rank in ranks.items() if rank > contract.max_dimensions]:
-        yield error(
-            "dimensions",
-            f"{max(ranks[name] for name in many)} dimensions: {quote_all(many)}",
-            f"{contract.engine} has tensors of at most {contract.max_dimensions}",
-            "merge axes with Reshape before the operation, or rewrite it with MatMul",
-        )
+        yield too_deep(f"{max(ranks[name] for name in many)} dimensions: {quote_all(many)}", contract)
+
+
+def too_deep(found: str, contract: Contract) -> Finding:
+    """A finding of values with more dimensions than the engine's tensors have."""
+    return error(
+        "dimensions",
+        found,
+        f"{contract.engine} has tensors of at most {contract.max_dimensions}",
+        "merge axes with Reshape before the operation, or rewrite it with MatMul",
+    )
 
 
 def _told_ranks(graph: Graph) -> Iterator[tuple]:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from npcmeta.recordings import inspect
-from npcmeta.recordings.demo import DemoRecords, read_records
+from npcmeta.recordings.demo_records import DemoRecords, read_records
 from npcmeta.recordings.folder import Character, Characters, find_characters, read_folder, unusable
 from npcmeta.recordings.recording import RecordingError
 from npcmeta.tasks import recorded

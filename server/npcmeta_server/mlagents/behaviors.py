@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
-from npcmeta.recordings.demo import action_sizes
+from npcmeta.recordings.demo_records import action_sizes
 from npcmeta.recordings.gen.mlagents_demo.demo_pb2 import BrainParameters
 from npcmeta.recordings.recording import RecordingError
 from npcmeta_server.catalog import Hosted

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npcmeta.recordings.demo import read_demo, read_records
+from npcmeta.recordings.demo import read_demo
+from npcmeta.recordings.demo_records import read_records
 from npcmeta.recordings.recording import Recording, RecordingError
 from tests.npcmeta.recordings import unity_bytes as unity
 

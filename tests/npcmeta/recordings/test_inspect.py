@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from npcmeta.recordings import inspect
-from npcmeta.recordings.demo import read_records
+from npcmeta.recordings.demo_records import read_records
 from npcmeta.recordings.recording import Recording, unmasked
 from tests.npcmeta.recordings import unity_bytes as unity
 from tests.npcmeta.recordings.plays import play

@@ -15,6 +15,7 @@ def test_what_is_cut_apart_and_joined_is_the_same_but_for_the_new_episode() -> N
     names = ("observations", "continuous_actions", "discrete_actions", "action_masks", "rewards")
     assert_same(joined, whole, *names)
     assert np.flatnonzero(joined.episode_starts).tolist() == [0, 4, 6]
+    assert np.flatnonzero(whole.episode_starts).tolist() == [0, 6]
 
 
 def test_a_cut_keeps_only_its_own_steps() -> None:
