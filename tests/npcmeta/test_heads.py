@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -184,3 +185,20 @@ def test_moments_and_probabilities_say_what_the_nll_says(kind: str) -> None:
     torch.testing.assert_close(build_head(spec).nll(params, taken, mask), expected)
     forbidden = torch.cat([torch.zeros(*ROWS, 0), *probabilities(params, mask, spec)], -1)[~mask]
     assert torch.equal(forbidden, torch.zeros_like(forbidden))
+
+
+def test_curvature_is_the_second_derivative_of_means_and_spreads_and_bounds_that_of_choices() -> None:
+    """Where an action is one standard deviation away, which is usual; nearer, a spread bends as much."""
+    spec, (params, taken, mask) = toys.ACTIONS["mixed"], drawn("mixed")
+    head, (mean, std) = build_head(spec), moments(params, spec)
+    usual, exact = (Action(mean + offset * std, taken.discrete) for offset in (1.0, 0.0))
+    means, spreads, choices = head.curvature(params, usual, mask).unbind(-1)
+    torch.testing.assert_close(head.curvature(params, exact, mask)[..., 1], spreads)
+    for row in itertools.product(*map(range, ROWS)):
+        picked = Action(usual.continuous[row], usual.discrete[row])
+        hessian = torch.autograd.functional.hessian(lambda x: head.nll(x, picked, mask[row]), params[row])  # noqa: B023
+        hessian = hessian * head.unit(params)[row] * head.unit(params)[row].unsqueeze(-1)
+        bends = hessian.diagonal()
+        torch.testing.assert_close(bends[:2], means[row].expand(2))
+        torch.testing.assert_close(bends[2:4].max(), spreads[row])
+        assert torch.linalg.eigvalsh(hessian[4:, 4:]).max() <= choices[row]

@@ -16,7 +16,7 @@ from torch import Generator
 from npcmeta.evaluate import evaluate
 from npcmeta.optimizers import Optimizer
 from npcmeta.outer_loop import CheckpointError, Outcome, OuterLoop, OuterSettings
-from npcmeta.types import Learner, Params
+from npcmeta.types import Learner, Params, Task
 from tests import toys
 
 KIND = "mixed"
@@ -134,6 +134,33 @@ def test_the_step_size_falls_to_zero_over_the_second_half() -> None:
         rates.append(loop._optimizers[0].param_groups[0]["lr"])
     assert rates[:7] == [1.0] * 7
     assert rates[7:] == pytest.approx([(12 - step) / 6 for step in range(7, 12)], abs=2e-3)
+
+
+def test_no_meta_gradient_is_longer_than_the_clip() -> None:
+    norms = {}
+    for clip in (1e-3, 1e3):
+        loop = make_loop(dataclasses.replace(SETTINGS, clip=clip))
+        loop.advance()
+        slopes = [value.grad for value in loop._meta.values() if value.grad is not None]
+        norms[clip] = float(torch.cat([slope.flatten() for slope in slopes]).norm())
+    assert norms[1e-3] == pytest.approx(1e-3, rel=1e-3)
+    assert norms[1e3] > 0.01
+
+
+def test_training_tasks_have_from_the_fewest_to_the_most_shots_and_few_of_them_more_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+    sample = toys.ToyFamily.sample
+
+    def counted(family: toys.ToyFamily, generator: Generator, num_tasks: int, *, shots: int, query_shots: int) -> Task:
+        seen.append(shots)
+        return sample(family, generator, num_tasks, shots=shots, query_shots=query_shots)
+
+    monkeypatch.setattr(toys.ToyFamily, "sample", counted)
+    run(make_loop(dataclasses.replace(SETTINGS, meta_steps=200, meta_batch=1, min_shots=2, max_shots=9)))
+    assert (min(seen), max(seen)) == (2, 9)
+    assert sum(shots <= 4 for shots in seen) > 80  # half of them: 4.2 is the middle of the logarithm
 
 
 def test_a_budget_of_minutes_ends_the_run_and_is_validated_at_its_end() -> None:
