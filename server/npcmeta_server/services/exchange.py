@@ -28,7 +28,7 @@ TRAINER_VERSIONS = {1: "0.20.0", 2: "0.27.0"}
 LATEST_TRAINER = "1.1.0"
 """The trainer that a game of a package's major version takes; others it refuses, or warns of."""
 IDLE_SECONDS = 600.0
-"""A game that has said nothing for so long is gone, and its NPCs may give way; if it was only paused, it goes on."""
+"""A game that has said nothing for so long may be gone, so its NPCs may give way; if it was only paused, it goes on."""
 
 
 class Game:
@@ -38,17 +38,15 @@ class Game:
         """Begins without behaviours."""
         self.turn = asyncio.Lock()
         self.expiry: asyncio.TimerHandle | None = None
+        self.rests = False
         self.casts: dict[str, Cast | None] = {}  # by full name; None: its agents stand still
 
-    async def close(self) -> None:
-        """Lets everybody go, when the message under way is answered."""
-        if self.expiry is not None:
-            self.expiry.cancel()
+    async def rest(self) -> None:
+        """Lets everybody give way, when the message under way is answered; who plays whom is kept."""
         async with self.turn:
             for cast in self.casts.values():
                 if cast is not None:
                     cast.close()
-            self.casts.clear()
 
 
 class Exchange:
@@ -141,19 +139,33 @@ class Exchange:
         """The game of a connection, which is alive from now on for a while."""
         game = self._games.get(caller)
         if game is None:
-            if len(self._games) >= MAX_GAMES:
-                raise ServiceError("TOO_MANY", f"{MAX_GAMES} games are connected, expected no more", limit=MAX_GAMES)
+            self._make_room()
             game = self._games[caller] = Game()
         if game.expiry is not None:
             game.expiry.cancel()
-        game.expiry = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._end, caller)
+        game.expiry, game.rests = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._rest, game), False
         return game
+
+    def _make_room(self) -> None:
+        """Forgets a game that rests, if there are as many games as there may be."""
+        if len(self._games) < MAX_GAMES:
+            return
+        resting = next((caller for caller, game in self._games.items() if game.rests), None)
+        if resting is None:
+            raise ServiceError("TOO_MANY", f"{MAX_GAMES} games are connected, expected no more", limit=MAX_GAMES)
+        del self._games[resting]
 
     def _end(self, caller: str) -> None:
         if (game := self._games.pop(caller, None)) is not None:
-            task = asyncio.get_running_loop().create_task(game.close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            if game.expiry is not None:
+                game.expiry.cancel()
+            self._rest(game)
+
+    def _rest(self, game: Game) -> None:
+        game.rests = True
+        task = asyncio.get_running_loop().create_task(game.rest())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
 
 def _greeting(said: communicator_pb2.RlInitializationOutput) -> communicator_pb2.RlInitializationInput:
