@@ -21,7 +21,7 @@ from npcmeta.types import Learner, Normaliser, Params, TaskFamily, TaskSplits
 
 NORMALISER_TASKS = 64
 MAX_VALIDATION_TASKS = 64
-CHOICE_TASKS = 16
+CHOICE_TASKS, HANDFUL = 16, 5
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 
@@ -141,14 +141,18 @@ def train(
 
 
 def choose(draft: Archetype, splits: TaskSplits, meta: Params) -> Settings:
-    """The settings that training did not fix, by the adapted NLL on a few validation tasks."""
-    shots, settings = tasks.find(draft.family).validation_shots, draft.settings
+    """The settings that training did not fix, by the adapted NLL on a few validation tasks.
 
-    def nll(candidate: Settings) -> list[Tensor]:
-        learner = normalised(candidate.build(draft.spec), draft.normaliser)
-        return scorer(learner, splits.validation, shots, CHOICE_TASKS)(meta)
-
+    What may be doubted may do harm after a handful of examples, so it is judged there as well.
+    """
+    usual, settings = tasks.find(draft.family).validation_shots, draft.settings
     for choice in draft.settings.choices(draft.spec):
+        shots = usual if choice.doubt is None else tuple(sorted({HANDFUL, *usual}))
+
+        def nll(candidate: Settings, shots: tuple[int, ...] = shots) -> list[Tensor]:
+            learner = normalised(candidate.build(draft.spec), draft.normaliser)
+            return scorer(learner, splits.validation, shots, CHOICE_TASKS)(meta)
+
         settings = choices.best(settings, choice, nll)
     return settings
 

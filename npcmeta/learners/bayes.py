@@ -19,6 +19,8 @@ too sure of themselves, and the fit of spreads has no bound to go down."""
 LESS, MORE = (0.3, 0.1, 0.01), (3.0,)
 """Of the tempering. Training sees only characters whom the average policy was taught by, so it cannot tell how much new
 ones differ; what it learned stays, unless validation characters speak against it. A hundredth: nothing is personal."""
+LATER = (3.0, 10.0)
+"""Of `prior_examples`: where a handful of examples misleads, and many do not."""
 DOUBT_LESS, DOUBT_MORE = 0.5, 1.0
 """Standard errors; the safe side takes less evidence."""
 
@@ -46,7 +48,7 @@ class BayesSettings:
     """Size of the code of an example, if there is a context."""
     prior_examples: float = 10.0
     """How many examples the average character counts for: K of them move it by K / (K + prior_examples) of what they
-    say, however well they agree."""
+    say, however well they agree. Without a context, training may multiply it by one of `LATER` in the end."""
     inner_steps: int = 4
     """Steps of the inner loop, M."""
     tempering: float = 0.2
@@ -79,4 +81,5 @@ class BayesSettings:
         shares = [{"mean_share": mean, "spread_share": spread} for mean, spread in SHARES]
         less, more = ([{"tempering": self.tempering * factor} for factor in factors] for factors in (LESS, MORE))
         of_shares = [Choice(shares)] if spec.action.continuous_size else []
-        return [*of_shares, Choice(less, DOUBT_LESS), Choice(more, DOUBT_MORE)]
+        later = [{"prior_examples": self.prior_examples * factor} for factor in LATER]
+        return [*of_shares, Choice(less, DOUBT_LESS), Choice(more, DOUBT_MORE), Choice(later, DOUBT_LESS)]

@@ -95,12 +95,13 @@ def test_a_part_of_what_continuous_actions_say_is_believed() -> None:
 
 
 def test_what_examples_count_for_is_chosen_last_and_only_on_evidence() -> None:
-    shares, less, more = SMALL.choices(toys.spec("mixed"))
+    shares, less, more, later = SMALL.choices(toys.spec("mixed"))
     assert [(each["mean_share"], each["spread_share"]) for each in shares.alternatives] == list(bayes.SHARES)
     assert [each["tempering"] for each in less.alternatives] == pytest.approx([0.06, 0.02, 0.002])
     assert [each["tempering"] for each in more.alternatives] == pytest.approx([0.6])
-    assert (shares.doubt, less.doubt, more.doubt) == (None, 0.5, 1.0)
-    assert SMALL.choices(toys.spec("discrete")) == [less, more]
+    assert [each["prior_examples"] for each in later.alternatives] == [30.0, 100.0]
+    assert (shares.doubt, less.doubt, more.doubt, later.doubt) == (None, 0.5, 1.0, 0.5)
+    assert SMALL.choices(toys.spec("discrete")) == [less, more, later]
     assert dataclasses.replace(SMALL, context=4).choices(toys.spec("mixed")) == []
 
 
