@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from npcmeta_server.access.watched import stamp
+
 log = logging.getLogger(__name__)
 
 
@@ -46,8 +48,8 @@ def is_loopback(host: str) -> bool:
 
 def grpc_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """Credentials of the gRPC port, which follow the files; raises ValueError if they are no certificate and key."""
-    _context(files)  # gRPC itself accepts anything as a certificate, and then no client
     watch = _Watch(files)
+    _context(files)  # gRPC itself accepts anything as a certificate, and then no client
 
     def renewed() -> Any:
         if not watch.changed():
@@ -64,8 +66,8 @@ def grpc_credentials(files: TlsFiles) -> grpc.ServerCredentials:
 
 def http_context(files: TlsFiles) -> ssl.SSLContext:
     """The context of the HTTP port, which follows the files; raises ValueError as `grpc_credentials` does."""
-    first = newest = _context(files)
     watch = _Watch(files)
+    first = newest = _context(files)
 
     def before_each(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         nonlocal newest
@@ -116,13 +118,8 @@ class _Watch:
         self._seen = self._stamps()
 
     def changed(self) -> bool:
-        try:
-            stamps = self._stamps()
-        except OSError as error:
-            log.error("the certificate stays as it was: %s", error)
-            return False
-        changed, self._seen = stamps != self._seen, stamps
-        return changed
+        before, self._seen = self._seen, self._stamps()
+        return self._seen != before
 
-    def _stamps(self) -> list[tuple[int, int, int]]:
-        return [(s.st_mtime_ns, s.st_size, s.st_ino) for s in (file.stat() for file in self._files)]
+    def _stamps(self) -> list[tuple[int, ...]]:
+        return [stamp(file) for file in self._files]

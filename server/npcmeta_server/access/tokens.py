@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from npcmeta.header import NAME
 from npcmeta_server.access.roles import ROLES
+from npcmeta_server.access.watched import stamp
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class TokenFile:
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         """Reads the file; raises as `read` does, and ValueError if it holds no token."""
         self._path, self._clock = path, clock
-        self._tokens, self._seen, self._looked = read(path), self._stamp(), clock()
+        self._seen, self._tokens, self._looked = stamp(path), read(path), clock()
         if not self._tokens:
             raise ValueError(f"{path} holds no token; npcmeta token new writes one into it")
 
@@ -109,17 +110,14 @@ class TokenFile:
         if (now := self._clock()) - self._looked < LOOK_SECONDS:
             return
         self._looked = now
+        before, self._seen = self._seen, stamp(self._path)
+        if self._seen == before:
+            return
         try:
-            if (stamp := self._stamp()) == self._seen:
-                return
-            self._tokens, self._seen = read(self._path), stamp
+            self._tokens = read(self._path)
             log.info("read %d tokens from %s", len(self._tokens), self._path)
         except (OSError, ValueError) as error:
             log.error("the tokens stay as they were: %s", error)
-
-    def _stamp(self) -> tuple[int, ...]:
-        status = self._path.stat()
-        return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _digest(text: str) -> str:
