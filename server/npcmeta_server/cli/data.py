@@ -93,9 +93,13 @@ def report(path: Path, found: Characters, demos: dict[str, list[Demo]], others: 
         yield f"{PROBLEM} {escape(problem)}"
 
 
+def _lengths(steps: Sequence[int]) -> str:
+    shortest, longest = min(steps), max(steps)
+    return f"{longest:,} steps" if shortest == longest else f"{shortest:,} to {longest:,} steps"
+
+
 def overview(path: Path, spec: BehaviorSpec, summary: inspect.Summary, members: int) -> Table:
     """The behavior spec, and how much there is."""
-    shortest, longest = min(summary.episode_lengths), max(summary.episode_lengths)
     minutes = summary.steps / spec.tick_rate_hz / 60
     branches = " + ".join(map(str, spec.action.branch_sizes)) or "none"
     return _pairs(
@@ -107,7 +111,7 @@ def overview(path: Path, spec: BehaviorSpec, summary: inspect.Summary, members: 
             "discrete branches": f"{branches} choices" if spec.action.branch_sizes else branches,
             "tick rate": f"{spec.tick_rate_hz:g} Hz",
             "steps": f"{summary.steps:,} ({minutes:.1f} minutes)",
-            "episodes": f"{len(summary.episode_lengths)} of {shortest} to {longest} steps",
+            "episodes": f"{len(summary.episode_lengths)} of {_lengths(summary.episode_lengths)}",
             "reward per episode": f"{summary.reward_per_episode:.3f}",
         },
     )
@@ -204,7 +208,7 @@ def _tasks(found: Characters) -> Iterator[str]:
     lengths = [member.recording.steps for member in tasks.members]
     counts = inspect.evaluable([member.recording.steps for member in found.members], SHOTS)
     shots = ", ".join(f"{count} for {k} shots" for k, count in counts.items() if count) or "none"
-    yield f"tasks of training: {len(lengths)} {kind} of {min(lengths):,} to {max(lengths):,} steps"
+    yield f"tasks of training: {len(lengths)} {kind} of {_lengths(lengths)}"
     yield f"characters that can be evaluated (K shots need 2K steps): {shots}"
     for note in tasks.notes[len(found.notes) :]:
         yield f"{NOTE} {escape(note)}"
