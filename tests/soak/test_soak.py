@@ -6,7 +6,7 @@ import pytest
 
 from tests.soak.runs import RUNS
 
-SHARES = {"kills": 0.02, "workers": 0.02, "fuzz": 0.01, "churn": 0.01, "slow": 0.05}
+SHARES = {"kills": 0.02, "workers": 0.02, "fuzz": 0.01, "churn": 0.01, "throng": 0.02, "slow": 0.05}
 
 
 @pytest.mark.parametrize("name", RUNS)

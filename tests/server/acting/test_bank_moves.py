@@ -110,3 +110,17 @@ def test_a_shelf_goes_with_its_idle_npcs_and_not_while_one_is_held() -> None:
     assert (len(bank), bank.bytes) == (0, 0)
     with pytest.raises(KeyError):
         bank.put("amy", 1, 0, state("old", 1.0), "old")
+
+
+def test_where_states_of_a_later_revision_are_smaller_rows_run_out_before_bytes() -> None:
+    bank = StateBank(state("new", 0.0), 2 * 4 * SIZES["new"], "new")
+    bank.add_shelf("old", state("old", 0.0))  # of which five would fit
+    for name in ("amy", "bob"):
+        bank.put(name, 1, 0, state("old", 1.0), "old")
+    rows = [bank.acquire(name) for name in ("amy", "bob")]
+    with pytest.raises(ServiceError, match="--bank-mebibytes"):
+        bank.put("eve", 1, 0, state("old", 1.0), "old")
+    assert rows == [0, 1]
+    bank.release(["amy"], [0])
+    bank.put("eve", 1, 0, state("old", 1.0), "old")
+    assert [name in bank for name in ("amy", "bob", "eve")] == [False, True, True]
