@@ -1,5 +1,6 @@
 """Clips: whatever a client sends or a disk returns is a clip in which everything fits, or a ServiceError."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +14,7 @@ from npcmeta_server import clips, tensors
 from npcmeta_server.clips import Clip
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1.tensor_pb2 import BOOL, FLOAT32, INT32, INT64, Tensor
+from npcmeta_server.limits import MAX_WEIGHT
 from tests import toys
 from tests.server import client
 from tests.server.test_hostile import outcome
@@ -161,3 +163,17 @@ def test_arrays_that_do_not_fit_together_are_a_damaged_demonstration(what: str) 
     with pytest.raises(ServiceError, match="damaged demonstration") as caught:
         clips.from_bytes(save(arrays), toys.spec("mixed"))
     assert caught.value.reason == "STORE_UNAVAILABLE"
+
+
+def test_every_choice_both_ends_of_the_range_and_the_largest_weight_are_taken() -> None:
+    spec = toys.spec("mixed")
+    choices = np.array(list(itertools.product(*map(range, spec.action.branch_sizes))), np.int64)
+    message = client.clip(spec, len(choices))
+    message.discrete_actions.CopyFrom(tensors.write(choices))
+    ends = np.resize(np.array([-1.0, 1.0], np.float32), (len(choices), spec.action.continuous_size))
+    message.continuous_actions.CopyFrom(tensors.write(ends))
+    message.weights.CopyFrom(tensors.write(np.full(len(choices), MAX_WEIGHT, np.float32)))
+    found = clips.read(message, spec, "guard")
+    np.testing.assert_array_equal(found.discrete_actions, choices)
+    np.testing.assert_array_equal(found.continuous_actions, ends)
+    assert clips.weighted(found, 1.0).weights.max() == MAX_WEIGHT
