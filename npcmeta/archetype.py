@@ -220,12 +220,12 @@ def _to_bytes(tensors: Params, described: dict[str, Any]) -> bytes:
 def read_file(path: Path) -> bytes:
     """The content of an archetype or NPC file; raises ArchetypeFileError if it is too large or cannot be read."""
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise ArchetypeFileError(f"{path}: {size:,} bytes, expected at most {MAX_FILE_BYTES:,}")
-        return path.read_bytes()
+        data = files.read_up_to(path, MAX_FILE_BYTES)
     except OSError as error:
         raise ArchetypeFileError(f"{path}: cannot be read ({error.strerror}); is the path right?") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise ArchetypeFileError(f"{path}: expected at most {MAX_FILE_BYTES:,} bytes")
+    return data
 
 
 def _read(data: bytes, source: str, kind: str) -> tuple[dict[str, Any], Params]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from npcmeta.files import check_ends
+
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, struct.error)
 """What a damaged archive may raise while it is read, beside OSError."""
 ENTRY_BYTES = 256
@@ -24,6 +26,7 @@ def opened(path: Path, most: int) -> Iterator[zipfile.ZipFile]:
         zipfile.BadZipFile: If it lists more than that.
         OSError: If it cannot be read; a damaged one raises any of `UNREADABLE`.
     """
+    check_ends(path)
     with path.open("rb", buffering=0) as raw:
         reader = _Reader(raw)
         reader.most = most * ENTRY_BYTES

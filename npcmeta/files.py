@@ -1,12 +1,33 @@
-"""Files that appear under their name only when they are complete."""
+"""Files read without believing their size, and written so that they appear only when they are complete."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
+
+
+def check_ends(path: Path) -> None:
+    """Raises OSError if there is nothing, or a pipe or a device: to open or to read one may take for ever."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "a pipe or a device, and no file", str(path))
+
+
+def read_up_to(path: Path, most: int) -> bytes:
+    """The content of a file; of one with more than `most` bytes, so many and one more.
+
+    Raises:
+        OSError: If it cannot be read, or is no file.
+    """
+    check_ends(path)
+    with path.open("rb") as stream:
+        # Never more than the file has: read() takes memory for all that it is asked for.
+        return stream.read(min(os.fstat(stream.fileno()).st_size, most) + 1)
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, durable: bool = False) -> None:

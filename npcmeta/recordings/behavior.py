@@ -7,6 +7,7 @@ import reprlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from npcmeta import files
 from npcmeta.recordings.recording import MAX_OBSERVATION, Recording, RecordingError, check_branch_sizes
 
 FILE = "behavior.json"
@@ -50,8 +51,7 @@ def read_behavior(path: Path) -> Behavior:
     if not path.is_file():
         return Behavior()
     try:
-        with path.open("rb") as stream:
-            text = stream.read(MAX_BYTES + 1)
+        text = files.read_up_to(path, MAX_BYTES)
         if len(text) > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES} bytes")
         values = json.loads(text)

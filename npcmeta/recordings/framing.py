@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from google.protobuf.message import DecodeError, Message
 
+from npcmeta import files
 from npcmeta.recordings.recording import MAX_BYTES, RecordingError
 
 MAX_MESSAGE = 1 << 20
@@ -18,9 +18,7 @@ BODY = 33
 def read_bytes(path: Path) -> bytes:
     """The file's bytes; RecordingError if there are too many, or none can be had."""
     try:
-        with path.open("rb") as stream:
-            # Never more than the file has: read() takes memory for all that it is asked for.
-            data = stream.read(min(os.fstat(stream.fileno()).st_size, MAX_BYTES) + 1)
+        data = files.read_up_to(path, MAX_BYTES)
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror or error}") from None
     if len(data) > MAX_BYTES:

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from npcmeta import archives
+from npcmeta import archives, files
 
 SIDE = 28
 """Pixels of a side, after resizing."""
@@ -101,9 +101,9 @@ def turned(drawings: Drawings) -> Drawings:
 def _files(path: Path) -> Iterator[tuple[Path, str, bytes]]:
     """Every PNG file below a path, in order of name: where it is, its name there, and its content."""
     if path.is_dir():
-        for archive in sorted(path.glob("*.zip")):
+        for archive in sorted(filter(Path.is_file, path.glob("*.zip"))):
             yield from _members(archive)
-        for file in sorted(path.rglob("*.png")):
+        for file in sorted(filter(Path.is_file, path.rglob("*.png"))):
             yield path, PurePosixPath(path.name, *file.relative_to(path).parts).as_posix(), _content(file)
     elif path.exists():
         yield from _members(path)
@@ -112,8 +112,10 @@ def _files(path: Path) -> Iterator[tuple[Path, str, bytes]]:
 
 
 def _content(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        data = stream.read(MAX_FILE_BYTES + 1)
+    try:
+        data = files.read_up_to(file, MAX_FILE_BYTES)
+    except OSError as error:
+        raise DrawingsError(f"{file}: cannot be read ({error.strerror})") from error
     if len(data) > MAX_FILE_BYTES:
         raise DrawingsError(f"{file}: more than {MAX_FILE_BYTES:,} bytes; expected a small drawing")
     return data

@@ -1,6 +1,7 @@
 """Drawings out of zip files and folders, and sources that are damaged or mean harm."""
 
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -54,6 +55,10 @@ def test_what_else_lies_there_is_left_alone(tmp_path: Path) -> None:
     more = {f"__MACOSX/{files.TRAIN}/Greek/character01/._0101_01.png": b"a resource fork", "README.md": b"see there"}
     found = read_drawings(files.zipped(kept | more, tmp_path / "all.zip"))
     assert len(found.places) == 9
+    folder = files.unpacked(kept, tmp_path / "folder")
+    (folder / files.TRAIN / "Greek" / "album.png").mkdir()
+    os.mkfifo(folder / "pipe.zip")
+    assert read_drawings(folder).places == found.places
 
 
 def test_turned_characters_are_others_of_other_alphabets(folder: Path) -> None:
