@@ -13,12 +13,15 @@ from npcmeta.types import BehaviorSpec
 
 S = TypeVar("S")
 
+CLEARLY = 2.0
+"""Standard errors of a loss that nobody would call chance."""
+
 
 class Choice(NamedTuple):
     """Alternatives for some settings."""
 
     alternatives: Sequence[Mapping[str, Any]]  # changes to the settings
-    doubt: float | None = None  # by how many of its standard errors the best must beat the settings as they are
+    doubt: float | None = None  # by how many of its standard errors one must beat the settings as they are
 
 
 class Settled:
@@ -32,20 +35,31 @@ class Settled:
 def best(settings: S, choice: Choice, nll: Callable[[S], Sequence[Tensor]]) -> S:
     """The settings with the alternative that is lowest in NLL on validation tasks, or as they are if doubt remains.
 
+    What is doubted may also clearly lose at no number of shots: to gain with few examples what is
+    lost with many is no evidence of what an example counts for.
+
     Args:
         settings: A dataclass.
         choice: Its alternatives.
         nll: Of settings: for each number of shots, the NLL of every task [T]; always of the same tasks.
     """
     candidates = [replace(settings, **changes) for changes in choice.alternatives]  # type: ignore[type-var]
-    scores = [(candidate, nll(candidate)) for candidate in candidates]
-    found, reached = min(scores, key=lambda each: mean(each[1]))
     if choice.doubt is None:
-        return found
-    gains = [before - after for before, after in zip(nll(settings), reached, strict=True)]
+        return min(candidates, key=lambda candidate: mean(nll(candidate)))
+    before, found, most = nll(settings), settings, 0.0
+    for candidate in candidates:
+        gains = [old - new for old, new in zip(before, nll(candidate), strict=True)]
+        if mean(gains) > most and _believed(gains, choice.doubt):
+            found, most = candidate, mean(gains)
+    return found
+
+
+def _believed(gains: Sequence[Tensor], doubt: float) -> bool:
+    """Whether gains [T] at each number of shots are beyond doubt on the whole, and clearly losses at none of them."""
+    errors = [float(gain.std(correction=0)) / math.sqrt(len(gain)) for gain in gains]
     # The same tasks at other numbers of shots say little that is new, so their errors are not averaged out.
-    error = math.fsum(float(gain.std(correction=0)) / math.sqrt(len(gain)) for gain in gains) / len(gains)
-    return found if mean(gains) > choice.doubt * error else settings
+    enough = mean(gains) > doubt * math.fsum(errors) / len(errors)
+    return enough and all(float(gain.mean()) > -CLEARLY * error for gain, error in zip(gains, errors, strict=True))
 
 
 def mean(scores: Sequence[Tensor]) -> float:

@@ -53,5 +53,11 @@ def test_every_number_of_shots_counts_the_same_however_many_tasks_it_has() -> No
     assert chosen(gains) == 3.0
 
 
+def test_what_gains_with_few_examples_and_clearly_loses_with_many_is_not_believed() -> None:
+    gains = {1.0: NOTHING, 2.0: [[0.5, 0.4, 0.5], [-0.1, -0.12]], 3.0: [[0.2, 0.2, 0.2], [-0.1, 0.09]]}
+    assert chosen(gains) == 2.0
+    assert chosen(gains, doubt=0.5) == 3.0
+
+
 def test_a_single_task_is_believed() -> None:
     assert chosen({1.0: [[0.0]], 2.0: [[0.1]]}, doubt=1.0) == 2.0
