@@ -138,12 +138,7 @@ def affine(params: Params, layer: int, x: Tensor) -> Tensor:
     Rows [N, in], of whatever tasks they are, are the fastest form for shared weights: nothing is written twice.
     """
     weight, bias = params[f"{layer}.weight"], params[f"{layer}.bias"]
-    if x.dim() == 2:
-        x = torch.addmm(bias, x, weight)
-    elif weight.dim() == 2:
-        x = torch.addmm(bias, x.flatten(0, 1), weight).reshape(*x.shape[:2], weight.shape[-1])
-    else:
-        x = x @ weight + bias.unsqueeze(-2)
+    x = torch.addmm(bias, x, weight) if x.dim() == 2 else x @ weight + bias.unsqueeze(-2)
     if layer == 0 and "added" in params:
         x = x + params["added"].unsqueeze(-2) @ params["added_weight"]
     return x

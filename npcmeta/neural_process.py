@@ -73,11 +73,14 @@ def decode(
 
     Hidden units are left out, with the rate `dropout`, where there is a generator to choose them.
     """
+    if observation.shape[1] == 1:  # as in games: a graph of rows needs no shapes
+        first = first_layer(meta, observation.flatten(0, 1))
+        return decode_from(meta, context, first, activation, dropout, generator).unsqueeze(1)
     return decode_from(meta, context, first_layer(meta, observation), activation, dropout, generator)
 
 
 def first_layer(meta: Params, observation: Tensor) -> Tensor:
-    """What the decoder's first layer says of observations, [T, N, size]: the same for every context."""
+    """What the decoder's first layer says of observations, [T, N, size] or rows: the same for every context."""
     return networks.affine(networks.under_prefix("decoder.", meta), 0, observation)
 
 
@@ -89,9 +92,7 @@ def decode_from(
     dropout: float = 0.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """What `decode` returns, from what the first layer said."""
-    if first.shape[1] == 1:  # as in games: a graph of rows needs no shapes
-        return _decode_with_layers(meta, context, first.squeeze(1), activation, dropout, generator)[0].unsqueeze(1)
+    """What `decode` returns, from what the first layer said; for rows [T, size], one of each context, it is [T, P]."""
     return _decode_with_layers(meta, context, first, activation, dropout, generator)[0]
 
 
@@ -103,10 +104,7 @@ def _decode_with_layers(
     dropout: float = 0.0,
     generator: Generator | None = None,
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-    """What `decode_from` returns, and of every hidden layer what it said and what the next one was given.
-
-    `first` may also be rows [T, size], one for each context.
-    """
+    """What `decode_from` returns, and of every hidden layer what it said and what the next one was given."""
     decoder = networks.under_prefix("decoder.", meta)
     function, _ = networks.ACTIVATIONS[activation]
     layers = range(networks.depth(decoder) - 1)
