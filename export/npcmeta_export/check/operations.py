@@ -21,42 +21,8 @@ REPLACED = {
 
 def check_versions(model: Model, contract: Contract) -> Iterator[Finding]:
     """The opset and the format's own version."""
-    low, high = contract.opsets
-    opset = model.opsets.get("")
-    export_again = f"export with opset_version={min(high, 15)}"
-    if opset is None:
-        yield error(
-            "opset",
-            "the file names no opset",
-            f"{contract.engine} cannot know what its operators mean",
-            "set opset_import when saving; the end of the file may be lost",
-        )
-    elif opset < low:
-        yield error("opset", f"opset {opset}", f"{contract.engine} takes opsets {low} to {high}", export_again)
-    elif opset > high:
-        finding = warning if contract.newer_opsets else error
-        which = f"older releases of {contract.engine} take" if contract.newer_opsets else f"{contract.engine} takes"
-        yield finding(
-            "opset",
-            f"opset {opset}",
-            f"{which} opsets {low} to {high}; operators whose "
-            "meaning has changed since are refused, or computed as they once were",
-            export_again,
-        )
-    if model.ir_version > contract.newest_ir:
-        yield warning(
-            "ir-version",
-            f"IR version {model.ir_version}",
-            f"readers that know versions up to {contract.newest_ir} refuse the file",
-            f"set model.ir_version = {min(8, contract.newest_ir)} after exporting and save again",
-        )
-    if model.ir_version < 3:
-        yield error(
-            "ir-version",
-            f"IR version {model.ir_version}",
-            "engines refuse the file",
-            "set model.ir_version = 8 and save again; the file's beginning may be damaged",
-        )
+    yield from _opset(model.opsets.get(""), contract)
+    yield from _format(model.ir_version, contract)
     if model.functions:
         yield from _functions(model, contract)
 
@@ -78,6 +44,47 @@ def check_operators(model: Model, contract: Contract) -> Iterator[Finding]:
     if contract.operators is not None:
         yield from _backends(nodes)
     yield from _huge(model.graph, contract)
+
+
+def _opset(opset: int | None, contract: Contract) -> Iterator[Finding]:
+    low, high = contract.opsets
+    export_again = f"export with opset_version={min(high, 15)}"
+    if opset is None:
+        yield error(
+            "opset",
+            "the file names no opset",
+            f"{contract.engine} cannot know what its operators mean",
+            "set opset_import when saving; the end of the file may be lost",
+        )
+    elif opset < low:
+        yield error("opset", f"opset {opset}", f"{contract.engine} takes opsets {low} to {high}", export_again)
+    elif opset > high:
+        finding = warning if contract.newer_opsets else error
+        which = f"older releases of {contract.engine} take" if contract.newer_opsets else f"{contract.engine} takes"
+        yield finding(
+            "opset",
+            f"opset {opset}",
+            f"{which} opsets {low} to {high}; operators whose "
+            "meaning has changed since are refused, or computed as they once were",
+            export_again,
+        )
+
+
+def _format(version: int, contract: Contract) -> Iterator[Finding]:
+    if version > contract.newest_ir:
+        yield warning(
+            "ir-version",
+            f"IR version {version}",
+            f"readers that know versions up to {contract.newest_ir} refuse the file",
+            f"set model.ir_version = {min(8, contract.newest_ir)} after exporting and save again",
+        )
+    if version < 3:
+        yield error(
+            "ir-version",
+            f"IR version {version}",
+            "engines refuse the file",
+            "set model.ir_version = 8 and save again; the file's beginning may be damaged",
+        )
 
 
 def _functions(model: Model, contract: Contract) -> Iterator[Finding]:

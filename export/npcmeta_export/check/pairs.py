@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from npcmeta_export.check.findings import Finding, error, quote, quote_all, warning
-from npcmeta_export.check.graphs import Graph, shape_text
+from npcmeta_export.check.graphs import Graph, Value, shape_text
 
 
 def check_pairs(graph: Graph, target: str) -> Iterator[Finding]:
@@ -18,9 +18,12 @@ def check_pairs(graph: Graph, target: str) -> Iterator[Finding]:
             "every character acts alike",
             "a graph of one NPC is checked with --target ort",
         )
-    if target != "adapt":
-        return
-    adapted = {value.name.removeprefix("adapted."): value for value in graph.outputs}
+    if target == "adapt":
+        yield from _adapted(given, {value.name.removeprefix("adapted."): value for value in graph.outputs})
+
+
+def _adapted(given: dict[str, Value], adapted: dict[str, Value]) -> Iterator[Finding]:
+    """Every tensor of the state comes out again, as it came in."""
     if lost := [f"state.{key}" for key in given if key not in adapted]:
         yield error(
             "lost-state",
@@ -29,16 +32,17 @@ def check_pairs(graph: Graph, target: str) -> Iterator[Finding]:
             "give out every tensor of the state",
         )
     for key, value in given.items():
-        other = adapted.get(key)
-        if other is None or value.shape is None or other.shape is None:
-            continue
-        fixed = zip(value.shape, other.shape, strict=False)
-        if len(value.shape) != len(other.shape) or any(
-            a != b and isinstance(a, int) and isinstance(b, int) for a, b in fixed
-        ):
+        other = adapted[key].shape if key in adapted else None
+        if value.shape is not None and other is not None and not _fit(value.shape, other):
             yield error(
                 "lost-state",
-                f"{quote(value.name)} is {shape_text(value.shape)} and comes out as {shape_text(other.shape)}",
+                f"{quote(value.name)} is {shape_text(value.shape)} and comes out as {shape_text(other)}",
                 "what was adapted does not fit into the next run",
                 "give the state out as it came in",
             )
+
+
+def _fit(one: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
+    """Whether two shapes can be the same; names of dynamic axes say nothing."""
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)

@@ -196,6 +196,10 @@ def third_axis(model: ModelProto) -> None:
     model.graph.output[0].CopyFrom(files.value("head_params", TensorProto.FLOAT, "n", 4, 1))
 
 
+def state_of_another_width(model: ModelProto) -> None:
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 3
+
+
 def state_of_another_rank(model: ModelProto) -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.array([2], np.int64), "axis"))
     node = helper.make_node("Unsqueeze", ["state.a", "axis"], ["adapted.a"])
