@@ -18,6 +18,12 @@ def test_briefs_and_avatars_have_the_sizes_of_the_task() -> None:
         assert torch.equal(part.weight, torch.ones(part.weight.shape))
 
 
+def test_no_brief_that_is_judged_was_shown() -> None:
+    task = CharacterFamily(1, held_out=False).sample(Generator().manual_seed(0), 6, shots=5, query_shots=7)
+    briefs = torch.cat([part.observation for part in task], 1)
+    assert len(briefs.flatten(0, 1).unique(dim=0)) == 6 * (5 + 7)
+
+
 def test_no_training_style_lies_where_the_held_out_ones_are() -> None:
     seen = character.draw_traits(Generator().manual_seed(0), 20_000, held_out=False)
     unseen = character.draw_traits(Generator().manual_seed(1), 20_000, held_out=True)
