@@ -29,7 +29,7 @@ def without_time(result: dict) -> dict:
     return {key: value for key, value in result.items() if key != "seconds"}
 
 
-@pytest.mark.parametrize("cell", [Cell("cavia", 2), Cell("maml", 1)], ids=lambda cell: cell.name)
+@pytest.mark.parametrize("cell", [Cell("cavia", 2), Cell("maml", 1), Cell("maml-awake", 1)], ids=lambda cell: cell.name)
 def test_an_interrupted_run_finds_what_a_whole_one_does(tmp_path: Path, cell: Cell) -> None:
     steps = cavia_table1.outer_settings(cell.learner, STEPS).meta_steps
 
@@ -101,7 +101,7 @@ def test_every_cell_begins_within_its_bounds(cell: Cell) -> None:
     ):
         assert 0.7 * bound < float(meta[key].abs().max()) <= bound
     assert meta["2.weight"].shape == (40, 1)
-    assert ("added" in meta) == (cell.learner == "maml" and cell.added > 0)
+    assert ("added" in meta) == (cell.learner != "cavia" and cell.added > 0)
     assert not torch.count_nonzero(meta.get("added", torch.zeros(1)))
 
 
@@ -112,6 +112,21 @@ def test_added_inputs_of_maml_can_do_as_much_however_many_there_are() -> None:
         for added in (2, 5, 50)
     ]
     assert max(squares) < 1.3 * min(squares)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_maml_awake_brings_back_a_unit_that_is_zero_everywhere(layer: int) -> None:
+    learner = cavia_table1.paper_learner(Cell("maml-awake", 2))
+    meta = learner.init(Generator().manual_seed(0))
+    active = torch.full((40,), 20.0)
+    meta |= {"0.bias": active, "1.bias": active, "1.weight": torch.zeros(40, 40)}
+    assert float(cavia_table1.idleness(meta)) == 0
+    meta[f"{layer}.bias"] = active.index_fill(0, torch.tensor([3]), -20.0).requires_grad_()
+    task = cavia_table1.family(3, 50).evaluation(10).task
+    learner.meta_loss(meta, task, Generator())[0].backward()
+    uphill = meta[f"{layer}.bias"].grad
+    assert uphill is not None
+    assert float(uphill[3]) == pytest.approx(-cavia_table1.IDLE_WEIGHT)
 
 
 @pytest.mark.parametrize("steps", [50_000, STEPS])
