@@ -21,8 +21,8 @@ LESS, MORE = (0.3, 0.1, 0.01), (3.0,)
 ones differ; what it learned stays, unless validation characters speak against it. A hundredth: nothing is personal."""
 LATER = (3.0, 10.0)
 """Of `prior_examples`: where a handful of examples misleads, and many do not."""
-DOUBT_LESS, DOUBT_MORE = 0.5, 1.0
-"""Standard errors; the safe side takes less evidence."""
+DOUBT_LESS, DOUBT_MORE = 0.0, 2.0
+"""Standard errors: to the safe side it goes on a better mean, to the other one only on evidence."""
 
 
 @dataclass(frozen=True)

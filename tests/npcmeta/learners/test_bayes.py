@@ -100,7 +100,7 @@ def test_what_examples_count_for_is_chosen_last_and_only_on_evidence() -> None:
     assert [each["tempering"] for each in less.alternatives] == pytest.approx([0.06, 0.02, 0.002])
     assert [each["tempering"] for each in more.alternatives] == pytest.approx([0.6])
     assert [each["prior_examples"] for each in later.alternatives] == [30.0, 100.0]
-    assert (shares.doubt, less.doubt, more.doubt, later.doubt) == (None, 0.5, 1.0, 0.5)
+    assert (shares.doubt, less.doubt, more.doubt, later.doubt) == (None, 0.0, 2.0, 0.0)
     assert SMALL.choices(toys.spec("discrete")) == [less, more, later]
     assert dataclasses.replace(SMALL, context=4).choices(toys.spec("mixed")) == []
 
