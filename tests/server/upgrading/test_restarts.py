@@ -17,6 +17,9 @@ from tests.server.test_uploads import get
 from tests.server.upgrading.playing import Files, Upgrading, teach, wait_for
 from tests.soak.victim import serve_command
 
+PEOPLE = 150
+"""So many that an upgrade takes longer than to look at each of them twice."""
+
 
 @contextlib.contextmanager
 def killed(folder: Path) -> Iterator[Upgrading]:
@@ -39,25 +42,25 @@ def killed(folder: Path) -> Iterator[Upgrading]:
 def test_an_upgrade_goes_on_after_kill_9_and_moves_everybody_once(files: Files, tmp_path: Path) -> None:
     (tmp_path / "archetypes").symlink_to(files.folder)
     with killed(tmp_path) as upgrading:
-        npcs = [upgrading.client.create("guard", f"npc-{i}") for i in range(60)]
+        npcs = [upgrading.client.create("guard", f"npc-{i}") for i in range(PEOPLE)]
         for npc in npcs[::5]:
             teach(upgrading.client, npc, 20)
         begun = upgrading.begin(revision := upgrading.upload(files.new), tolerance=100.0)
         wait_for(lambda: upgrading.get(begun).moved >= 8)
     for _ in range(2):  # between what was counted and what was not yet
         with killed(tmp_path) as upgrading:
-            before = {npc: upgrading.client.get(npc).revision for npc in npcs}
             assert upgrading.get(begun).state == upgrades_pb2.UPGRADE_RUNNING
+            before = {npc: upgrading.client.get(npc).revision for npc in npcs}
             wait_for(lambda before=before: any(upgrading.client.get(npc).revision != before[npc] for npc in npcs))
     store = tmp_path / "npcs.db"
     with host.server(files.folder, store, tmp_path / "again") as again, grpc.insecure_channel(again.grpc) as channel:
         upgrading = Upgrading(channel)
         done = upgrading.end(begun)
-        assert (done.npcs, done.moved, done.kept, done.failed) == (60, 60, 0, 0)
+        assert (done.npcs, done.moved, done.kept, done.failed) == (PEOPLE, PEOPLE, 0, 0)
         for i, npc in enumerate(npcs):
             found = [each.archetype_revision for each in upgrading.revisions(npc)]
             assert found == [revision] + [files.old.revision] * (2 if i % 5 == 0 else 1)
-        assert len(upgrading.client.act_once("guard", npcs, observations(60)).revisions) == 60
+        assert len(upgrading.client.act_once("guard", npcs, observations(PEOPLE)).revisions) == PEOPLE
         assert get(upgrading.client).revision == revision
 
 
