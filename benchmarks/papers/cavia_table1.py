@@ -12,9 +12,9 @@ of a rate of 1.0 (CAVIA) or 0.1 (MAML), the weights of the best validation kept;
 Ours: weights and biases begin uniform within 1 / sqrt(inputs of the layer), where the authors' code has the outputs of
 the layer; the outer rate falls to zero over the second half; an average of the weights is what counts; and the norm of
 the meta-gradient is clipped to 10, where theirs clamps each value of each task's gradient to 10 for CAVIA and clips
-nothing for MAML. MAML is trained by SOAP on 50 tasks in each of half as many steps, and its added inputs begin with
-large weights. Many of its hidden units still end as zero for all inputs: the row `maml-awake` is MAML with a loss that
-keeps them from it, and clipped to 1.
+nothing for MAML. MAML is trained by SOAP on 50 tasks in each of half as many steps, its norm is clipped to 1, its added
+inputs begin with large weights, and a term of its loss keeps hidden units from ending as zero for all inputs, as many
+do without it.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ PAPER = {
     "cavia": {1: 0.84, 2: 0.21, 3: 0.20, 4: 0.19, 5: 0.19, 50: 0.19},
     "maml": {0: 0.33, 1: 0.29, 2: 0.24, 3: 0.24, 4: 0.23, 5: 0.23, 50: 0.23},
 }
-PAPER["maml-awake"] = PAPER["maml"]
-"""Learner -> added parameters -> the paper's mean squared error; `maml-awake` is MAML trained in another way."""
+"""Learner -> added parameters -> the paper's mean squared error."""
 SHOTS = 10
 TEST_TASKS, VALIDATION_TASKS = 1000, 200
 AWAKE, IDLE_WEIGHT = 0.1, 0.1
@@ -94,7 +93,7 @@ def outer_settings(learner: str, steps: int) -> OuterSettings:
         return settings
     return dataclasses.replace(
         settings, meta_steps=max(1, steps // 2), meta_batch=50, optimizer="soap", rate=1e-2, averaging=0.995,
-        clip=1.0 if learner == "maml-awake" else 10.0,
+        clip=1.0,
     )  # fmt: skip
 
 
@@ -115,7 +114,7 @@ def paper_learner(cell: Cell) -> Learner:
             if key != "added"
         }
 
-    if cell.learner != "maml-awake":
+    if cell.learner == "cavia":
         return learner._replace(init=init)
 
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
@@ -146,7 +145,7 @@ def divisors(cell: Cell) -> dict[str, float]:
     the weights that read them begin large, and those of the last layer begin at half of what they would be.
     """
     by = dict.fromkeys("0a", math.sqrt(1 + cell.added)) | dict.fromkeys("12", math.sqrt(40))
-    if cell.learner != "cavia":
+    if cell.learner == "maml":
         by |= {"0": 1.0, "a": math.sqrt(max(cell.added, 1) / 2), "2.weight": 2 * math.sqrt(40)}
     return by
 

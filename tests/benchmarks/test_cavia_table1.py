@@ -29,7 +29,7 @@ def without_time(result: dict) -> dict:
     return {key: value for key, value in result.items() if key != "seconds"}
 
 
-@pytest.mark.parametrize("cell", [Cell("cavia", 2), Cell("maml", 1), Cell("maml-awake", 1)], ids=lambda cell: cell.name)
+@pytest.mark.parametrize("cell", [Cell("cavia", 2), Cell("maml", 1)], ids=lambda cell: cell.name)
 def test_an_interrupted_run_finds_what_a_whole_one_does(tmp_path: Path, cell: Cell) -> None:
     steps = cavia_table1.outer_settings(cell.learner, STEPS).meta_steps
 
@@ -115,8 +115,8 @@ def test_added_inputs_of_maml_can_do_as_much_however_many_there_are() -> None:
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_maml_awake_brings_back_a_unit_that_is_zero_everywhere(layer: int) -> None:
-    learner = cavia_table1.paper_learner(Cell("maml-awake", 2))
+def test_maml_brings_back_a_unit_that_is_zero_everywhere(layer: int) -> None:
+    learner = cavia_table1.paper_learner(Cell("maml", 2))
     meta = learner.init(Generator().manual_seed(0))
     active = torch.full((40,), 20.0)
     meta |= {"0.bias": active, "1.bias": active, "1.weight": torch.zeros(40, 40)}
