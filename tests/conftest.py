@@ -1,3 +1,6 @@
+import contextlib
+import socket
+
 import pytest
 import torch
 
@@ -6,9 +9,22 @@ from tests.server.store.postgres import programs
 torch.set_num_threads(1)
 
 
+def has_ipv6() -> bool:
+    """Whether this machine has an address ::1; a container often has none."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
+HERE = {"postgres": lambda: programs() is not None, "ipv6": has_ipv6}
+"""Marker -> whether this machine has what those tests need."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what needs PostgreSQL where it is not installed; CI installs it."""
-    without = [item for item in items if item.get_closest_marker("postgres")] if programs() is None else []
+    """Leaves out what needs something that is not here; CI installs PostgreSQL."""
+    lacking = [marker for marker, is_here in HERE.items() if not is_here()]
+    without = [item for item in items if any(map(item.get_closest_marker, lacking))]
     if without:
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if item not in without]

@@ -131,9 +131,8 @@ def test_a_connection_is_kept_for_those_who_ask_every_few_seconds(watched: Serve
         assert ended == []
 
 
+@pytest.mark.ipv6
 def test_all_addresses_are_those_of_both_kinds_on_both_ports(archetype_folder: Path, tmp_path: Path) -> None:
-    if not socket.has_dualstack_ipv6():
-        pytest.skip("this machine has no IPv6")
     everywhere = settings_of(archetype_folder, tmp_path)._replace(host="::", insecure=True)
     with served(everywhere) as server:
         ports = [address.rpartition(":")[2] for address in (server.grpc, server.http)]

@@ -84,8 +84,8 @@ class Ensemble:
 
     def _parts(self, frame: Frame) -> Iterator[tuple[np.ndarray, Policy]]:
         """Which rows of a frame each revision decides."""
-        shelves = self.bank.shelves(frame.rows)
-        for revision, policy in self._policies.items():
+        shelves, policies = self.bank.shelves(frame.rows), list(self._policies.items())
+        for revision, policy in policies:
             at = np.flatnonzero(shelves == self.bank.shelf_number(revision))
-            if len(at):
+            if len(at) or (not len(frame.rows) and policy is policies[0][1]):
                 yield at, policy

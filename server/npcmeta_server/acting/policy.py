@@ -16,7 +16,7 @@ RUN_BYTES = 256 << 20
 
 
 class Frame(NamedTuple):
-    """What some NPCs, at least one, see in one tick; each array has a row for each of them."""
+    """What some NPCs see in one tick; each array has a row for each of them."""
 
     rows: np.ndarray  # [n] int64, in the bank
     observations: np.ndarray  # [n, O] float32

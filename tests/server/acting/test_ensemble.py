@@ -47,6 +47,7 @@ def test_a_frame_of_both_revisions_is_each_of_them_alone_in_the_order_asked(both
         assert_same(mixed.act([whole])[0], expected)
         for found, each in zip(mixed.act([whole, part(whole, slice(0, 1))]), (whole, whole), strict=True):
             assert_same(found, mixed.act([part(each, slice(0, len(found.revisions)))]))
+    assert len(mixed.act([frame(rows[:0])])[0].revisions) == 0
 
 
 def test_who_moves_acts_with_the_other_revision_from_the_next_frame_on(both: tuple[Hosted, Hosted]) -> None:

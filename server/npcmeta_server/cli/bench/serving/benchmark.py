@@ -18,7 +18,7 @@ FAMILIES = ("arena", "recorded")
 def bench(console: Console, rounds: int, json: Path | None) -> dict[str, Any]:
     """Measures, shows tables, draws a picture beside the JSON file, and returns the figures as JSON values.
 
-    Those of the first family, which is what `npcmeta train` is shown with, stand at the top; `families` has all.
+    Those of the first family, the demo's, stand at the top; `families` has all.
 
     Raises:
         ValueError: If this is not Linux.
