@@ -18,6 +18,7 @@ from npcmeta_server.access.tls import TlsFiles
 from npcmeta_server.access.tokens import TokenFile
 from npcmeta_server.adapting.memory import LessonMemory
 from npcmeta_server.adapting.pool import AdaptationPool
+from npcmeta_server.adapting.priority import Priority
 from npcmeta_server.catalog import Catalog
 from npcmeta_server.limits import MAX_CALLS, MAX_FILE_MESSAGE_BYTES, MAX_LESSON_BYTES, MAX_NPCS
 from npcmeta_server.mlagents import behaviors
@@ -60,6 +61,7 @@ class Settings(NamedTuple):
     http_port: int
     bank_bytes: int = 1 << 30  # of acting state of one archetype, at most
     adaptation_processes: int = 1
+    adaptation_priority: Priority = "idle"
     lesson_bytes: int = MAX_LESSON_BYTES
     max_message_bytes: int = MAX_FILE_MESSAGE_BYTES  # of any method; most take less, see `access.sizes`
     max_calls: int = MAX_CALLS
@@ -146,7 +148,7 @@ async def _house(cleanup: contextlib.AsyncExitStack, settings: Settings) -> Hous
     found = await storage.run(archive.settle, files, store)
     roster = Roster(found, store, storage, settings.bank_bytes)
     cleanup.callback(roster.close)
-    pool = AdaptationPool(catalog.files(found), settings.adaptation_processes)
+    pool = AdaptationPool(catalog.files(found), settings.adaptation_processes, settings.adaptation_priority)
     cleanup.callback(pool.close)
     vetter = Vetter()
     cleanup.callback(vetter.close)

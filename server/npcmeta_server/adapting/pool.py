@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from npcmeta_server import metrics
 from npcmeta_server.adapting.jobs import Adapted, AdaptJob, Answer, Exported, ExportJob, Failed, Job
+from npcmeta_server.adapting.priority import Priority
 from npcmeta_server.adapting.process import AdaptationProcess
 from npcmeta_server.adapting.queue import Entry, Queue, Watch
 from npcmeta_server.errors import ServiceError
@@ -26,12 +27,12 @@ STOPPING = Failed("SHUTTING_DOWN", "the server is stopping; please reconnect")
 class AdaptationPool:
     """Adapts and exports NPCs elsewhere. Call from the event loop that it was made in."""
 
-    def __init__(self, files: Mapping[str, bytes], processes: int = 1) -> None:
+    def __init__(self, files: Mapping[str, bytes], processes: int = 1, priority: Priority = "idle") -> None:
         """Takes the files of archetype revisions, by revision, and starts the processes."""
         self._files = dict(files)
         self._queue = Queue()
         self._again: deque[Entry] = deque()  # jobs that a process died over
-        self._processes = [AdaptationProcess(self._changed) for _ in range(processes)]
+        self._processes = [AdaptationProcess(self._changed, priority) for _ in range(processes)]
         self._starting: dict[AdaptationProcess, asyncio.Task[None]] = {}
         self._closed = False
         try:

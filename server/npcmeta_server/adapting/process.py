@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from npcmeta_server import metrics
 from npcmeta_server.adapting import orders, worker
 from npcmeta_server.adapting.jobs import Answer, Cancel, Load, Numbered, Order, Progressed
+from npcmeta_server.adapting.priority import Priority
 from npcmeta_server.adapting.queue import Entry
 from npcmeta_server.owner_thread import OwnerThread
 
@@ -30,9 +31,9 @@ SILENT_SECONDS = 120.0
 class AdaptationProcess:
     """A process, or the next one in its place. Belongs to the event loop that it was made in."""
 
-    def __init__(self, changed: Callable[[AdaptationProcess, list[Entry]], None]) -> None:
+    def __init__(self, changed: Callable[[AdaptationProcess, list[Entry]], None], priority: Priority) -> None:
         """Starts nothing; `changed` is told when it has room again, and of the jobs that it died over."""
-        self._changed = changed
+        self._changed, self._priority = changed, priority
         self._loop = asyncio.get_running_loop()
         self._writer = OwnerThread("adaptation-writer")
         self._numbers = itertools.count(1)
@@ -79,7 +80,8 @@ class AdaptationProcess:
         """Starts it; returns when it has been given the archetypes' files. May be called from any thread."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=worker.work, args=(theirs, dict(files)), daemon=True, name="adaptation")
+        given = (theirs, dict(files), self._priority)
+        process = context.Process(target=worker.work, args=given, daemon=True, name="adaptation")
         process.start()
         theirs.close()
         self._process, self._connection = process, ours

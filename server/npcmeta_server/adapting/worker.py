@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -40,6 +39,7 @@ from npcmeta_server.adapting.jobs import (
     Progressed,
 )
 from npcmeta_server.adapting.line import Line
+from npcmeta_server.adapting.priority import Priority, stand_back
 from npcmeta_server.clips import Clip, to_examples
 
 log = logging.getLogger(__name__)
@@ -66,16 +66,16 @@ class Listener(Protocol):
         """Whether anybody still waits for one of these jobs."""
 
 
-def work(connection: Connection, files: Mapping[str, bytes]) -> None:
+def work(connection: Connection, files: Mapping[str, bytes], priority: Priority) -> None:
     """Body of the process: answers jobs until the other side is gone.
 
     Args:
         connection: Orders come in, lists of `(number, answer)` go out.
         files: The files of archetype revisions, by revision.
+        priority: How far it stands back behind frames.
     """
     signals.leave_to_the_server()
-    if hasattr(os, "nice"):
-        os.nice(5)  # frames come first
+    stand_back(priority)
     torch.set_num_threads(1)
     logs.configure_as_told()
     archetypes = {name: archetype_from_bytes(data, source=name) for name, data in files.items()}

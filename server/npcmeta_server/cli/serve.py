@@ -15,6 +15,7 @@ from rich.table import Table
 
 from npcmeta_server import logs, signals
 from npcmeta_server.access.tls import TlsFiles
+from npcmeta_server.adapting.priority import Priority
 from npcmeta_server.catalog import Catalog
 from npcmeta_server.limits import MAX_CALLS, MAX_LESSON_BYTES, MAX_NPCS
 from npcmeta_server.serving import MlAgents, Running, Settings, running
@@ -41,6 +42,7 @@ def serve(
     http_port: int = 8080,
     bank_mebibytes: int = 1024,
     adaptation_processes: int = 1,
+    adaptation_priority: Priority = "idle",
     lesson_mebibytes: int = MAX_LESSON_BYTES >> 20,
     tls_certificate: Path | None = None,
     tls_key: Path | None = None,
@@ -70,6 +72,8 @@ def serve(
         http_port: For gRPC-Web and Connect.
         bank_mebibytes: Memory for the states of acting NPCs, for each archetype.
         adaptation_processes: How many run inner loops beside each other; best as many as there are cores to spare.
+        adaptation_priority: What time inner loops get: idle, what nobody else on the machine wants, so that frames
+            hardly wait for them; or low, a share even where all cores are busy all the time.
         lesson_mebibytes: Memory for examples that are being adapted to, in all Adapt streams and imports together;
             frames need none of it.
         tls_certificate: PEM file of the server's certificate, with the chain behind it.
@@ -100,7 +104,7 @@ def serve(
     named = behaviors(mlagents_behaviors)
     mlagents = None if mlagents_port is None else MlAgents(mlagents_port, named, not mlagents_likeliest)
     settings = Settings(
-        archetypes, store, host, port, http_port, bank_mebibytes << 20, adaptation_processes,
+        archetypes, store, host, port, http_port, bank_mebibytes << 20, adaptation_processes, adaptation_priority,
         lesson_mebibytes << 20, max_calls=max_calls, max_npcs=max_npcs,
         tls=_tls(tls_certificate, tls_key, tls_client_ca), tokens=tokens, insecure=insecure, origins=cors_origins,
         drain_seconds=drain_seconds, grace_seconds=grace_seconds, mlagents=mlagents, otlp_endpoint=otlp_endpoint,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 STAT = Path("/proc/self/stat")
 NICENESS = 5
-"""As the adaptation process has it."""
+"""Adapting takes time at several priorities: the server and clients at the usual one, its process only what is idle."""
 SLICE_SECONDS = 0.004
 
 
