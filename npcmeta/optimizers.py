@@ -71,7 +71,7 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     x = wide / (torch.linalg.matrix_norm(wide) + 1e-7)
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x if matrix.shape[0] <= matrix.shape[1] else x.T
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, neural_process, posterior
-from npcmeta.learners.query_loss import query_loss
+from npcmeta.learners.query_loss import mean_nll
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 if TYPE_CHECKING:
@@ -58,20 +58,19 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
         mean_code, share = neural_process.summarise(seen, settings.prior_examples)
         return share * neural_process.run(meta, "context", torch.cat([mean_code, share], -1), activation)
 
-    def guess(meta: Params, state: Params, first: Tensor, examples: Examples) -> Params:
+    def guess(meta: Params, state: Params, expected: Tensor, examples: Examples) -> Params:
         """The state with the examples' codes in it, and where the prior's mean is and the steps begin.
 
         That is the context that all codes suggest, moved as far as earlier steps went from what was suggested then:
         there the slopes of the earlier examples and of the prior were equal, and so the prior counts once.
         """
-        expected = neural_process.decode_from(meta, None, first, activation)
         seen = neural_process.collect(meta, head, state, expected, examples, activation)
         return seen | {"context": suggested(meta, seen) + state["context"] - suggested(meta, state)}
 
     def steps(meta: Params, state: Params, examples: Examples) -> Iterator[Params]:
         yield state
         first = neural_process.first_layer(meta, examples.observation)
-        reached = guess(meta, state, first, examples)
+        reached = guess(meta, state, neural_process.decode_from(meta, None, first, activation), examples)
         centre, told = reached["context"], examples.weight.sum(-1) > 0
         for _ in range(settings.inner_steps):
             reached = reached | step(meta, state, centre, reached["context"], first, examples)
@@ -107,14 +106,17 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
         start = begin(meta, task.support.weight.shape[0], task.support.weight)
         support, query = (neural_process.first_layer(meta, part.observation) for part in task)
-        guessed = guess(meta, start, support, task.support)["context"]
+        # What codes of surprise need trains the unadapted policy, too: the query set's would take a fifth of a step.
+        unadapted = neural_process.decode_from(meta, None, support, activation)
+        guessed = guess(meta, start, unadapted, task.support)["context"]
         with torch.no_grad():
             moved = step(meta, start, guessed, guessed, support, task.support)["context"] - guessed
-        adapted, unadapted = (
-            neural_process.decode_from(meta, context, query, activation, settings.dropout, generator)
-            for context in (guessed + moved, None)
-        )
-        loss, metrics = query_loss(head, task.query, adapted, unadapted, settings.unadapted_share)
+        if settings.dropout:
+            unadapted = neural_process.decode_from(meta, None, support, activation, settings.dropout, generator)
+        adapted = neural_process.decode_from(meta, guessed + moved, query, activation, settings.dropout, generator)
+        after, before = mean_nll(head, adapted, task.query), mean_nll(head, unadapted, task.support)
+        loss = after + settings.unadapted_share * before
+        metrics = {"adapted_nll": float(after.detach()), "unadapted_nll": float(before.detach())}
         return loss + SPREAD_SHARE * spread_nll(meta["log_spread"], guessed.detach()), metrics
 
     def spread_nll(log_spread: Tensor, contexts: Tensor) -> Tensor:

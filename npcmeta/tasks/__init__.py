@@ -93,13 +93,14 @@ FAMILIES: dict[str, Family] = {
         False,
         "bayes",
         50,
-        {"meta_steps": 8000, "meta_batch": 16, "min_shots": 10, "max_shots": 500, "query_shots": 150}
-        | {"optimizer": "muon", "rate": 5e-3},
+        {"meta_steps": 16000, "meta_batch": 16, "min_shots": 15, "max_shots": 200, "query_shots": 150}
+        | {"optimizer": "muon", "rate": 4e-3},
         (50, 500),
         {
             "finetune": {"dropout": 0.0},
             "cnp": {"dropout": 0.0, "unadapted_share": 0.5},
-            "bayes": {"dropout": 0.0, "context": 32, "inner_steps": 3, "tempering": 0.33},
+            "bayes": {"dropout": 0.0, "context": 32, "code": 96, "encoder": [96], "unadapted_share": 0.35}
+            | {"inner_steps": 3, "tempering": 0.33},
         },
     ),
     "character": Family(

@@ -43,7 +43,7 @@ def train(
         out: Folder for archetype.safetensors and baseline.safetensors. The same command goes on after an interruption.
         data: Recorded demonstrations, for --family recorded: a folder with a sub-folder per character, or one file.
         learner: The learner; each family has a default.
-        meta_steps: Outer steps. If neither these nor --minutes are given: arena 8000, character 3000, overcooked 1400,
+        meta_steps: Outer steps. If neither these nor --minutes are given: arena 16000, character 3000, overcooked 1400,
             recorded 1500, sinusoid 5000.
         minutes: Time budget instead of --meta-steps; the baseline gets as much.
         seed: Fixes all randomness; the same seed and --meta-steps give the same archetype.
