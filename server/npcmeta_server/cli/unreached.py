@@ -20,6 +20,9 @@ IS_AUTHORITY = (
 STRANGER = "the server's certificate is signed by nobody who is known here; give its authority's with --ca FILE.pem"
 OTHER_NAME = "the server's certificate is for other names; use one of them, or make a certificate for this one: "
 
+CUT_OFF = ("onnection reset", "Broken pipe")
+"""A server that refuses a client in TLS 1.3 may have gone before its reason is read."""
+
 CAUSES = (
     ("http", ("tcp connect error", "Connection refused", "dns error", "[Errno -"), NOBODY),
     ("http", ("unexpected message", "invalid HTTP version", "stream error received", "\0"), GRPC),
@@ -27,7 +30,7 @@ CAUSES = (
     ("http:", ("connection closed before", "Remote end closed", "onnection reset"), CLOSED),
     (
         "https",
-        ("close_notify", "EOF occurred", "Remote end closed", "CertificateRequired", "CERTIFICATE_REQUIRED"),
+        ("close_notify", "EOF occurred", "Remote end closed", "CertificateRequired", "CERTIFICATE_REQUIRED", *CUT_OFF),
         WANTS_CERTIFICATE,
     ),
     ("https", ("CaUsedAsEndEntity",), IS_AUTHORITY),

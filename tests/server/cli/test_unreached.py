@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from npcmeta_server.access.tls import TlsFiles
-from npcmeta_server.cli import main
+from npcmeta_server.cli import main, unreached
 from npcmeta_server.demo.host import Address
 from npcmeta_server.serving import Settings
 from tests.server.in_thread import served
@@ -116,3 +116,8 @@ def test_files_that_are_no_certificates_are_named(
     ):
         assert main([*command, "--server", "https://localhost:1", *map(str, options)]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_a_server_that_is_gone_before_its_reason_is_read_may_want_a_certificate() -> None:
+    said = "client error (SendRequest): connection error: Connection reset by peer (os error 104)"
+    assert "--client-certificate" in unreached.why("https://game.example:8080", said)
