@@ -106,15 +106,17 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
     def meta_loss(meta: Params, task: Task, generator: Generator) -> tuple[Tensor, dict[str, float]]:
         start = begin(meta, task.support.weight.shape[0], task.support.weight)
         support, query = (neural_process.first_layer(meta, part.observation) for part in task)
-        # What codes of surprise need trains the unadapted policy, too: the query set's would take a fifth of a step.
-        unadapted = neural_process.decode_from(meta, None, support, activation)
-        guessed = guess(meta, start, unadapted, task.support)["context"]
+        expected = neural_process.decode_from(meta, None, support, activation)
+        guessed = guess(meta, start, expected, task.support)["context"]
         with torch.no_grad():
             moved = step(meta, start, guessed, guessed, support, task.support)["context"] - guessed
-        if settings.dropout:
-            unadapted = neural_process.decode_from(meta, None, support, activation, settings.dropout, generator)
         adapted = neural_process.decode_from(meta, guessed + moved, query, activation, settings.dropout, generator)
-        after, before = mean_nll(head, adapted, task.query), mean_nll(head, unadapted, task.support)
+        after = mean_nll(head, adapted, task.query)
+        if settings.dropout:
+            unadapted = neural_process.decode_from(meta, None, query, activation, settings.dropout, generator)
+            before = mean_nll(head, unadapted, task.query)
+        else:  # what codes of surprise needed is at hand; the query set's would take a fifth of a step
+            before = mean_nll(head, expected, task.support)
         loss = after + settings.unadapted_share * before
         metrics = {"adapted_nll": float(after.detach()), "unadapted_nll": float(before.detach())}
         return loss + SPREAD_SHARE * spread_nll(meta["log_spread"], guessed.detach()), metrics
