@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from npcmeta import heads, inner_loop, neural_process, posterior
-from npcmeta.learners.query_loss import mean_nll
+from npcmeta.learners.query_loss import mean_nll, weighed
 from npcmeta.types import BehaviorSpec, Examples, Learner, Params, Task
 
 if TYPE_CHECKING:
@@ -117,8 +117,7 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
             before = mean_nll(head, unadapted, task.query)
         else:  # what codes of surprise needed is at hand; the query set's would take a fifth of a step
             before = mean_nll(head, expected, task.support)
-        loss = after + settings.unadapted_share * before
-        metrics = {"adapted_nll": float(after.detach()), "unadapted_nll": float(before.detach())}
+        loss, metrics = weighed(after, before, settings.unadapted_share)
         return loss + SPREAD_SHARE * spread_nll(meta["log_spread"], guessed.detach()), metrics
 
     def spread_nll(log_spread: Tensor, contexts: Tensor) -> Tensor:

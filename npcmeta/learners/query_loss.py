@@ -20,7 +20,11 @@ def query_loss(
         unadapted: Head parameters before any example [T, Q, P].
         unadapted_share: Weight of the loss before adapting beside the one after it.
     """
-    after, before = mean_nll(head, adapted, query), mean_nll(head, unadapted, query)
+    return weighed(mean_nll(head, adapted, query), mean_nll(head, unadapted, query), unadapted_share)
+
+
+def weighed(after: Tensor, before: Tensor, unadapted_share: float) -> tuple[Tensor, dict[str, float]]:
+    """The same of the two losses themselves, after adapting and before it."""
     loss = after + unadapted_share * before if unadapted_share else after
     return loss, {"adapted_nll": float(after.detach()), "unadapted_nll": float(before.detach())}
 

@@ -101,7 +101,7 @@ def test_every_cell_begins_within_its_bounds(cell: Cell) -> None:
     ):
         assert 0.7 * bound < float(meta[key].abs().max()) <= bound
     assert meta["2.weight"].shape == (40, 1)
-    assert ("added" in meta) == (cell.learner != "cavia" and cell.added > 0)
+    assert ("added" in meta) == (cell.learner == "maml" and cell.added > 0)
     assert not torch.count_nonzero(meta.get("added", torch.zeros(1)))
 
 

@@ -59,6 +59,8 @@ def test_at_the_level_of_debugging_libraries_are_quiet(capsys: pytest.CaptureFix
 @pytest.mark.usefixtures("configured")
 def test_a_name_from_elsewhere_forges_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("text", "info")
+    mark = current.set(None)  # whatever other tests did
     logging.getLogger("x").warning("a game: %s", "guard\n2026-01-01 ERROR forged\x1b[2J")
+    current.reset(mark)
     [line] = capsys.readouterr().err.splitlines()
-    assert r"a game: guard\n2026-01-01 ERROR forged\x1b[2J" in line
+    assert line.endswith(r"a game: guard\n2026-01-01 ERROR forged\x1b[2J")

@@ -73,7 +73,7 @@ def serve(
         bank_mebibytes: Memory for the states of acting NPCs, for each archetype.
         adaptation_processes: How many run inner loops beside each other; best as many as there are cores to spare.
         adaptation_priority: What time inner loops get: idle, what nobody else on the machine wants, so that frames
-            hardly wait for them; or low, a share even where all cores are busy all the time.
+            wait less for them; or low, a share even where all cores are busy all the time.
         lesson_mebibytes: Memory for examples that are being adapted to, in all Adapt streams and imports together;
             frames need none of it.
         tls_certificate: PEM file of the server's certificate, with the chain behind it.
