@@ -63,8 +63,9 @@ def build_learner(archetype: Archetype) -> Learner:
 
 def draw_state_noise(learner: Learner, seeds: Sequence[int]) -> Tensor:
     """Standard normal noise [T, noise_size] for `Learner.begin`, each row fixed by its NPC's seed."""
-    rows = [torch.randn(learner.noise_size, generator=Generator().manual_seed(seed)) for seed in seeds]
-    return torch.stack(rows) if rows else torch.zeros(0, learner.noise_size)
+    size, kind = learner.noise_size, torch.float32
+    rows = [torch.randn(size, generator=Generator().manual_seed(seed), dtype=kind) for seed in seeds]
+    return torch.stack(rows) if rows else torch.zeros(0, size, dtype=kind)
 
 
 def begin_npc(archetype: Archetype, name: str, *, seed: int = 0) -> Npc:
@@ -117,8 +118,9 @@ def archetype_from_bytes(data: bytes, *, source: str) -> Archetype:
         archetype = Archetype(**header.parse_archetype(described), meta=tensors)
         with torch.device("meta"):  # shapes without memory: the sizes in a hostile header may be huge
             learner = archetype.settings.build(archetype.spec)
-            expected = learner.init(Generator())
-            state = learner.begin(expected, 1, torch.zeros(1, learner.noise_size))
+            # In float32, as files are, whatever torch draws in by default in this program.
+            expected = {key: value.float() for key, value in learner.init(Generator()).items()}
+            state = learner.begin(expected, 1, torch.zeros(1, learner.noise_size, dtype=torch.float32))
         header.check_tensors(tensors, expected)
         header.check_state_size(state, expected)
         header.check_digest(described, tensors)
@@ -241,7 +243,7 @@ def _read(data: bytes, source: str, kind: str) -> tuple[dict[str, Any], Params]:
 def _check_playable(archetype: Archetype, source: str) -> None:
     learner = build_learner(archetype)
     state = begin_npc(archetype, "first").state
-    average = torch.tensor(archetype.normaliser.mean).reshape(1, 1, -1)
+    average = torch.tensor(archetype.normaliser.mean, dtype=torch.float32).reshape(1, 1, -1)
     if not torch.isfinite(learner.predict(archetype.meta, state, average)).all():
         raise ArchetypeFileError(
             f"{source}: on the average observation its policy puts out NaN or infinity; "

@@ -104,8 +104,8 @@ def build_head(action: ActionSpec, fixed_std: float = 0.0) -> Head:
         return sample(params, mask, params.new_zeros(*params.shape[:-1], continuous + choices))
 
     def draw_noise(generator: Generator, shape: tuple[int, ...]) -> Tensor:
-        normal = torch.randn(*shape, continuous, generator=generator)
-        uniform = torch.rand(*shape, choices, generator=generator).clamp(1e-7, 1 - 1e-7)
+        normal = torch.randn(*shape, continuous, generator=generator, dtype=torch.float32)
+        uniform = torch.rand(*shape, choices, generator=generator, dtype=torch.float32).clamp(1e-7, 1 - 1e-7)
         return torch.cat([normal, -torch.log(-torch.log(uniform))], -1)
 
     alike = tuple(count for count in (continuous, first_logit - continuous, choices) if count)

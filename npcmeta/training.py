@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from npcmeta import evaluate, learners, tasks
+from npcmeta import evaluate, learners, precision, tasks
 from npcmeta.archetype import Archetype, draw_state_noise
 from npcmeta.learners import Settings, choices
 from npcmeta.learners import settings as learner_settings
@@ -127,7 +127,11 @@ def train(
 
     Returns:
         The archetype with the best meta-parameters.
+
+    Raises:
+        ValueError: If torch draws by default in another format than float32, in which archetypes are kept.
     """
+    precision.check_default("training")
     learner = normalised(draft.settings.build(draft.spec), draft.normaliser)
     shots = validation_shots(draft)
     loop = OuterLoop(learner, splits.train, validator(learner, splits.validation, shots), outer, seed, clock)

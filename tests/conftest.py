@@ -1,5 +1,6 @@
 import contextlib
 import socket
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -19,6 +20,15 @@ def has_ipv6() -> bool:
 
 HERE = {"postgres": lambda: programs() is not None, "ipv6": has_ipv6}
 """Marker -> whether this machine has what those tests need."""
+
+
+@pytest.fixture
+def program_of_doubles() -> Iterator[None]:
+    """A program that lets torch draw in float64 by default, as scientific ones do."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(usual)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
 import npcmeta
-from npcmeta import header
+from npcmeta import header, precision
 from npcmeta.archetype import Archetype
 
 OPSET = 15
@@ -40,14 +40,32 @@ def trace(
         outputs: Names of the outputs, in order.
         per_example: Inputs whose second axis, the examples of one task, is dynamic as well.
         fixed: Inputs whose shape is always the same.
+
+    Raises:
+        ValueError: If torch draws by default in another format than float32: constants would be of that.
     """
+    precision.check_default("exporting")
+    dynamic = [name for name in (*inputs, *outputs) if name not in fixed]
+    axes = {name: {0: "n", 1: "s"} if name in per_example else {0: "n"} for name in dynamic}
+    model = _traced(function, inputs, outputs, axes)
+    _skip_multiplying_by_one(model)
+    if per_example:
+        _keep_empty_axes(model)
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version = PRODUCER, npcmeta.__version__
+    return model
+
+
+def _traced(
+    function: Function, inputs: Mapping[str, Tensor], outputs: list[str], axes: Mapping[str, dict[int, str]]
+) -> onnx.ModelProto:
+    """What torch's tracer makes of a function; `axes` names the dynamic axes of each input and output."""
 
     class Traced(torch.nn.Module):
         def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
             computed = function(dict(zip(inputs, values, strict=True)))
             return tuple(computed[name] for name in outputs)
 
-    dynamic = [name for name in (*inputs, *outputs) if name not in fixed]
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         # The tracer warns of its age and of constants that are meant to be constant.
@@ -60,15 +78,9 @@ def trace(
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=outputs,
-            dynamic_axes={name: {0: "n", 1: "s"} if name in per_example else {0: "n"} for name in dynamic},
+            dynamic_axes=axes,
         )
-    model = onnx.load_from_string(buffer.getvalue())
-    _skip_multiplying_by_one(model)
-    if per_example:
-        _keep_empty_axes(model)
-    model.ir_version = IR_VERSION
-    model.producer_name, model.producer_version = PRODUCER, npcmeta.__version__
-    return model
+    return onnx.load_from_string(buffer.getvalue())
 
 
 def without_outputs(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:

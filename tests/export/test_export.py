@@ -142,3 +142,13 @@ def test_an_unknown_target_names_those_there_are(tmp_path: Path) -> None:
         ValueError, match=r'no export target "gltf"; expected one of: policy, adapt, begin, ort, mlagents'
     ):
         export(archetype, "gltf", tmp_path)
+
+
+def test_an_export_under_another_default_dtype_says_that_it_would_be_another_file(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    archetype = make_archetype(tmp_path, "maml", ACTIONS["mixed"])
+    request.getfixturevalue("program_of_doubles")
+    with pytest.raises(ValueError, match=r"float64, expected torch.float32; call torch.set_default_dtype"):
+        export(archetype, "policy", tmp_path / "assets")
+    assert not (tmp_path / "assets").exists()
