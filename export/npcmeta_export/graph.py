@@ -49,8 +49,7 @@ def trace(
     axes = {name: {0: "n", 1: "s"} if name in per_example else {0: "n"} for name in dynamic}
     model = _traced(function, inputs, outputs, axes)
     _skip_multiplying_by_one(model)
-    if per_example:
-        _keep_empty_axes(model)
+    _keep_empty_axes(model)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = PRODUCER, npcmeta.__version__
     return model
@@ -195,7 +194,7 @@ def _skip_multiplying_by_one(model: onnx.ModelProto) -> None:
 
 
 def _keep_empty_axes(model: onnx.ModelProto) -> None:
-    """Lets axes of size 0, no examples, go through every Reshape to a computed shape; otherwise 0 means "as it was"."""
+    """Lets axes of size 0 (no examples, nobody in a frame) through Reshapes to computed shapes: 0 means "as it was"."""
     stored = {node.output[0]: node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"}
     joined = {node.output[0]: node.input for node in model.graph.node if node.op_type == "Concat"}
     for node in model.graph.node:

@@ -48,12 +48,14 @@ def test_an_npc_acts_the_same_through_every_graph_as_in_torch(tmp_path: Path, le
 
 
 @pytest.mark.parametrize(("learner", "kind"), toys.cases())
-def test_a_policy_graph_takes_a_frame_without_anybody(tmp_path: Path, learner: str, kind: str) -> None:
+def test_graphs_take_a_frame_without_anybody(tmp_path: Path, learner: str, kind: str) -> None:
     archetype = make_archetype(tmp_path, learner, ACTIONS[kind])
     file, _ = export(archetype, "policy", tmp_path)
     acting = build_learner(archetype).acting
     state = {f"state.{k}": v.numpy()[:0] for k, v in changed_npc(archetype).state.items() if k in acting}
     assert {len(value) for value in load_session(file).run(None, feeds(archetype, 0) | state)} == {0}
+    own, _ = export(archetype, "ort", tmp_path, changed_npc(archetype))
+    assert {len(value) for value in load_session(own).run(None, feeds(archetype, 0))} == {0}
 
 
 GRAPHS = [(target, learner) for target in TARGETS for learner in LEARNERS if (target, learner) != ("adapt", "finetune")]
