@@ -50,12 +50,12 @@ class Roster:
         return self.hosted(archetype)
 
     async def host(self, hosted: Hosted) -> None:
-        """Lets a further archetype revision act beside those that do; done to the end even if whoever asked is gone.
+        """Lets a further archetype revision act beside those that do; whoever calls must not be cancelled meanwhile.
 
         Raises:
             ValueError: If the machine cannot promise the memory for its states.
         """
-        await asyncio.shield(self._troupe.add(hosted))
+        await self._troupe.add(hosted)
 
     async def spec(self, archetype: str) -> BehaviorSpec | None:
         """What an archetype sees and decides that is offered, or was and is still in casts; None if there is none."""

@@ -56,7 +56,11 @@ class Uploads:
             return await self._add(request.setup, request.data)
 
     async def load(self, name: str, revision: str) -> Hosted:
-        """A revision that acts, or that is kept and acts from now on; ARCHETYPE_NOT_FOUND if there is none."""
+        """A revision that acts, or that is kept and acts from now on.
+
+        Raises:
+            ServiceError: ARCHETYPE_NOT_FOUND, if there is none, or its archetype was retired.
+        """
         async with self._loading:  # of many who ask at once, the others find it loaded
             if (found := self._roster.repertoire.revision(name, revision)) is not None:
                 return found
@@ -64,15 +68,23 @@ class Uploads:
             hosted = None if data is None else await self._vetter.vet(data)
             if hosted is None or hosted.archetype.name != name:
                 raise no_revision(name, revision)
-            async with self.changing:
-                await self._check_spec(hosted)
-                await self._host(hosted)
+            await asyncio.shield(self._begin_acting(hosted))
             return hosted
 
     async def adopt(self, name: str, revision: str) -> None:
         """Gives a revision to new NPCs that another server made current; an empty one: the archetype was retired."""
         if revision:
             await self.load(name, revision)
+        await asyncio.shield(self._adopt(name))
+
+    async def _begin_acting(self, hosted: Hosted) -> None:
+        """Lets a kept revision act unless its archetype was retired meanwhile, even if whoever asked is gone."""
+        async with self.changing:
+            await self._storage.run(self._store.do, archetypes.check_offered, hosted.archetype.name)
+            await self._check_spec(hosted)
+            await self._host(hosted)
+
+    async def _adopt(self, name: str) -> None:
         repertoire = self._roster.repertoire
         async with self.changing:
             current = await self._storage.run(self._store.do, archetypes.current, name)

@@ -1,6 +1,7 @@
 """Upgrades and what comes at the same moment: the same request, a cancellation, a retirement, a store that fails."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
@@ -72,7 +73,16 @@ class Offices(NamedTuple):
     uploads: Uploads
     upgrades: Upgrades
     archetypes: Archetypes
+    roster: Roster
     revision: str  # that is not the current one
+
+    def retire(self, revision: str = "") -> Coroutine[Any, Any, Empty]:
+        """Retires the guard, or a revision of it."""
+        return self.archetypes.retire_archetype(archetypes_pb2.RetireArchetypeRequest(name=GUARD, revision=revision))
+
+    def upgrade(self) -> Coroutine[Any, Any, upgrades_pb2.Upgrade]:
+        """Moves everybody to the other revision."""
+        return self.upgrades.upgrade_npcs(upgrades_pb2.UpgradeNpcsRequest(archetype=GUARD, revision=self.revision))
 
     async def together(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
         """Lets calls come at the same time: all wait for their turn before the first one has it."""
@@ -99,6 +109,7 @@ async def offices(found: Catalog, tmp_path: Path) -> AsyncIterator[Offices]:
         uploads,
         Upgrades(roster, store, storage, uploads, upgrades),
         Archetypes(roster, store, storage, uploads, asyncio.Event()),
+        roster,
         found.beside["guard"][0].archetype.revision,
     )
     await upgrades.close()
@@ -123,11 +134,7 @@ async def test_a_retirement_that_is_asked_for_twice_at_once_is_done_once(offices
 
 
 async def test_an_upgrade_to_a_revision_that_is_just_retired_is_refused(offices: Offices) -> None:
-    retired = archetypes_pb2.RetireArchetypeRequest(name=GUARD, revision=offices.revision)
-    wanted = upgrades_pb2.UpgradeNpcsRequest(archetype=GUARD, revision=offices.revision)
-    done, refused = await offices.together(
-        offices.archetypes.retire_archetype(retired), offices.upgrades.upgrade_npcs(wanted)
-    )
+    done, refused = await offices.together(offices.retire(offices.revision), offices.upgrade())
     assert done == Empty()
     assert isinstance(refused, ServiceError)
     assert refused.reason == "ARCHETYPE_NOT_FOUND"
@@ -140,3 +147,37 @@ async def test_a_list_that_begins_before_an_archetype_is_retired_still_shows_it(
         offices.archetypes.retire_archetype(retired),
     )
     assert [each.name for each in listed.archetypes][-1] == "archetypes/warden"
+
+
+@pytest.fixture
+async def unloaded(offices: Offices, files: Files) -> Offices:
+    """The same, where the other revision is kept and has to be loaded."""
+    setup = archetypes_pb2.UploadSetup(archetype=GUARD)
+    wanted = archetypes_pb2.UploadArchetypeOnceRequest(setup=setup, data=files.new)
+    await offices.archetypes.upload_archetype_once(wanted)
+    await offices.retire(offices.revision)
+    return offices
+
+
+async def test_an_archetype_that_is_retired_while_a_revision_is_loaded_stays_retired(unloaded: Offices) -> None:
+    done, refused = await unloaded.together(unloaded.retire(), unloaded.upgrade())
+    assert done == Empty()
+    assert "guard" not in unloaded.roster.repertoire
+    assert isinstance(refused, ServiceError)
+    assert (refused.reason, "was retired; upload it again" in refused.message) == ("ARCHETYPE_NOT_FOUND", True)
+
+
+async def test_one_that_is_retired_while_a_revision_begins_to_act_for_somebody_who_is_gone_stays_retired(
+    unloaded: Offices,
+) -> None:
+    acting, go_on = unloaded.roster._troupe.thread, threading.Event()
+    acting.post(go_on.wait)
+    asked = asyncio.create_task(unloaded.upgrade())
+    while not unloaded.uploads.changing.locked():
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)  # in which it comes to the acting thread
+    asked.cancel()
+    retired = asyncio.create_task(unloaded.retire())
+    await asyncio.sleep(0.3)
+    go_on.set()
+    assert (await retired, "guard" in unloaded.roster.repertoire) == (Empty(), False)
