@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from npcmeta import posterior, tasks
 from npcmeta.archetype import Archetype, build_learner, draw_state_noise
+from npcmeta.learners import settings
 from npcmeta.types import Action, Examples, Params
 from npcmeta_export import graph, parity
 from npcmeta_export.operators import SENTIS_2_1
@@ -24,6 +25,8 @@ LARGE = ((4, 512),)
 """Tasks and examples of further random support sets that are compared: sums of many examples round more."""
 STEPS_FROM_DATA = ("finetune",)
 """Learners whose number of inner steps grows with the examples: a graph has a fixed number of them."""
+MAX_STEPS = 64
+"""Inner steps of a graph, which holds one behind the other: so many take up to minutes to trace and check."""
 
 
 def adapt_model(archetype: Archetype, recorded: Examples | None = None, examples: int | None = None) -> onnx.ModelProto:
@@ -44,7 +47,7 @@ def adapt_model(archetype: Archetype, recorded: Examples | None = None, examples
         ValueError: If the learner's inner loop cannot be a graph of the operators that engines have.
         ParityError: If onnxruntime would not compute what torch does.
     """
-    _check_learner(archetype)
+    _check_inner_loop(archetype)
     family = tasks.FAMILIES.get(archetype.family)
     examples = examples or (family.demonstration if family else USUAL_EXAMPLES)
     try:
@@ -158,11 +161,17 @@ def _compare(session: InferenceSession, archetype: Archetype, adapt: graph.Funct
     )
 
 
-def _check_learner(archetype: Archetype) -> None:
+def _check_inner_loop(archetype: Archetype) -> None:
     if archetype.learner_name in STEPS_FROM_DATA:
         raise ValueError(
             f'the learner "{archetype.learner_name}" has no adapt graph: its number of inner steps depends on how many '
             "examples there are; train one of the others, bayes for example"
+        )
+    steps = settings.to_json(archetype.settings).get("inner_steps", 0)
+    if steps > MAX_STEPS:
+        raise ValueError(
+            f"the inner loop of {archetype.name} makes {steps:,} steps, expected at most {MAX_STEPS} in an adapt graph: "
+            f"engines have no loops; train with --settings inner_steps={MAX_STEPS} or fewer, or adapt with a server"
         )
 
 

@@ -12,6 +12,7 @@ from torch import Generator
 from npcmeta.archetype import build_learner
 from npcmeta_export import adapt, export, load_session
 from npcmeta_export.operators import SENTIS_2_1
+from tests import toys
 from tests.export.archetypes import ACTIONS, make_archetype
 
 
@@ -43,3 +44,11 @@ def test_fine_tuning_has_no_adapt_graph(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="depends on how many examples"):
         export(make_archetype(tmp_path, "finetune", ACTIONS["mixed"]), "adapt", tmp_path)
     assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_an_inner_loop_of_thousands_of_steps_is_refused_before_it_is_traced(tmp_path: Path) -> None:
+    archetype = make_archetype(tmp_path, "cavia", ACTIONS["discrete"])
+    long = archetype._replace(settings=toys.small_settings("cavia", inner_steps=100))
+    with pytest.raises(ValueError, match=r"makes 100 steps, expected at most 64 .* --settings inner_steps=64 or fewer"):
+        export(long, "adapt", tmp_path / "assets")
+    assert not (tmp_path / "assets").exists()
