@@ -170,7 +170,7 @@ def _check_inner_loop(archetype: Archetype) -> None:
     steps = settings.to_json(archetype.settings).get("inner_steps", 0)
     if steps > MAX_STEPS:
         raise ValueError(
-            f"the inner loop of {archetype.name} makes {steps:,} steps, expected at most {MAX_STEPS} in an adapt graph: "
+            f"the inner loop of {archetype.name} makes {steps:,} steps, expected at most {MAX_STEPS} in a graph: "
             f"engines have no loops; train with --settings inner_steps={MAX_STEPS} or fewer, or adapt with a server"
         )
 
