@@ -44,8 +44,19 @@ def _actions(graph: Graph, outputs: dict[str, Value], inputs: dict[str, Value]) 
             'ML-Agents says "The model does not contain any Action Output Node"',
             "name the outputs continuous_actions or discrete_actions, in output_names=[...]",
         )
-    for actions, companions in COMPANIONS.items():
-        shape, deterministic = companions
+    yield from _companions(graph, outputs)
+    if "discrete_actions" in outputs and "action_masks" not in inputs:
+        yield error(
+            "missing-input",
+            'there is no input "action_masks"',
+            "ML-Agents reports it missing; masked actions would be taken all the same",
+            "take action_masks [n, sum of the branches] float32, 1 = allowed, into the network",
+        )
+
+
+def _companions(graph: Graph, outputs: dict[str, Value]) -> Iterator[Finding]:
+    """What has to stand beside each kind of actions."""
+    for actions, (shape, deterministic) in COMPANIONS.items():
         if actions in outputs and shape not in outputs:
             yield error(
                 "missing-output",
@@ -60,13 +71,6 @@ def _actions(graph: Graph, outputs: dict[str, Value], inputs: dict[str, Value]) 
                 DETERMINISTIC,
                 "export the most likely action under this name as well",
             )
-    if "discrete_actions" in outputs and "action_masks" not in inputs:
-        yield error(
-            "missing-input",
-            'there is no input "action_masks"',
-            "ML-Agents reports it missing; masked actions would be taken all the same",
-            "take action_masks [n, sum of the branches] float32, 1 = allowed, into the network",
-        )
 
 
 def _renamed(graph: Graph) -> str:
@@ -124,7 +128,12 @@ def _scalars(graph: Graph, outputs: dict[str, Value], inputs: dict[str, Value]) 
             "ML-Agents 2 and 3 look for the names of another version, or say that it is not supported",
             f"export version_number = {VERSION}, float32",
         )
-    memory = values.get("memory_size")
+    yield from _memory(values.get("memory_size"), outputs, inputs)
+    yield from _sizes(values, outputs, inputs)
+
+
+def _memory(memory: np.ndarray | None, outputs: dict[str, Value], inputs: dict[str, Value]) -> Iterator[Finding]:
+    """A recurrent network says how much it remembers, and has where that comes in and goes out."""
     if memory is not None and memory.size and memory.reshape(-1)[0] > 0:
         missing = [name for name, there in (("recurrent_in", inputs), ("recurrent_out", outputs)) if name not in there]
         if missing:
@@ -134,7 +143,6 @@ def _scalars(graph: Graph, outputs: dict[str, Value], inputs: dict[str, Value]) 
                 "ML-Agents reports the recurrent tensors missing",
                 "export memory_size = 0",
             )
-    yield from _sizes(values, outputs, inputs)
 
 
 def _sizes(values: dict, outputs: dict[str, Value], inputs: dict[str, Value]) -> Iterator[Finding]:

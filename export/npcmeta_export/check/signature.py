@@ -69,29 +69,36 @@ def _fits(side: str, value: Value, port: Port, contract: Contract) -> Iterator[F
             "editors cannot check it before the game runs",
             "export with shapes: do not strip them",
         )
-        return
-    if not _same_rank(value.shape, port.axes):
+    else:
+        yield from _fits_axes(side, value, value.shape, port, contract)
+
+
+def _fits_axes(
+    side: str, value: Value, shape: tuple[int | str, ...], port: Port, contract: Contract
+) -> Iterator[Finding]:
+    finding = error if contract.names_bind else warning
+    if not _same_rank(shape, port.axes):
         yield finding(
             f"{side}-shape",
-            f"{side} {quote(value.name)} is {shape_text(value.shape)}, expected {_axes(port)}",
+            f"{side} {quote(value.name)} is {shape_text(shape)}, expected {_axes(port)}",
             f"{contract.engine} feeds and reads {_axes(port)}; the run fails",
             "reshape it inside the network",
         )
         return
-    for axis, expected in zip(value.shape, port.axes, strict=False):
+    for axis, expected in zip(shape, port.axes, strict=False):
         if expected.isdigit() and axis != int(expected) and isinstance(axis, int):
             yield error(
                 f"{side}-shape",
-                f"{side} {quote(value.name)} is {shape_text(value.shape)}, expected {_axes(port)}",
+                f"{side} {quote(value.name)} is {shape_text(shape)}, expected {_axes(port)}",
                 f"{contract.engine} reads {_axes(port)} here",
                 "reshape it inside the network",
             )
     if "n" in port.axes:
         yield from _batch(side, value, contract)
-    if "s" in port.axes and isinstance(value.shape[1], int):
+    if "s" in port.axes and isinstance(shape[1], int):
         yield error(
             "fixed-examples",
-            f"{side} {quote(value.name)} takes exactly {value.shape[1]} examples",
+            f"{side} {quote(value.name)} takes exactly {shape[1]} examples",
             "a demonstration of any other length fails",
             "name the second axis in dynamic_axes",
         )

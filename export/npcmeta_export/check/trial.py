@@ -91,18 +91,9 @@ def _runs(runs: list[dict[str, Any]], contract: Contract) -> Iterator[Finding]:
             "look for Reshape or Expand to a size that was fixed when the network was traced",
         )
         return
-    for run in runs:
-        for name, rows in run["outputs"].items():
-            port = port_of(name, contract.outputs)
-            if port is not None and port.axes[0] == "n" and rows != run["rows"]:
-                finding = error if contract.batches else warning
-                yield finding(
-                    "rows",
-                    f"output {quote(name)} has {rows} rows for {run['rows']} characters",
-                    "characters get each other's actions, or none",
-                    "look for operations over the first axis: a fixed Reshape, a sum over axis 0",
-                )
-                return
+    if wrong := _wrong_rows(runs, contract):
+        yield wrong
+        return
     if strange := sorted({name for run in runs for name in run["not_finite"]}):
         yield warning(
             "not-finite",
@@ -110,6 +101,21 @@ def _runs(runs: list[dict[str, Any]], contract: Contract) -> Iterator[Finding]:
             "characters stand still or jump",
             "look for weights that are NaN, and divisions by zero",
         )
+
+
+def _wrong_rows(runs: list[dict[str, Any]], contract: Contract) -> Finding | None:
+    """The first output that does not have a row for each character."""
+    for run in runs:
+        for name, rows in run["outputs"].items():
+            if _known([name], contract) and rows != run["rows"]:
+                finding = error if contract.batches else warning
+                return finding(
+                    "rows",
+                    f"output {quote(name)} has {rows} rows for {run['rows']} characters",
+                    "characters get each other's actions, or none",
+                    "look for operations over the first axis: a fixed Reshape, a sum over axis 0",
+                )
+    return None
 
 
 def _chance(said: dict[str, Any], contract: Contract, drawn: list[str]) -> Iterator[Finding]:
