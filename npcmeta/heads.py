@@ -8,6 +8,7 @@ together are independent given the parameters, so their log-likelihoods add.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -37,90 +38,99 @@ def build_head(action: ActionSpec, fixed_std: float = 0.0) -> Head:
     _check(action)
     continuous, choices = action.continuous_size, action.mask_size
     first_logit = continuous if fixed_std else 2 * continuous
+    layout = _Layout(action, continuous, choices, first_logit, fixed_std)
+    return Head(
+        first_logit + choices,
+        continuous + choices,
+        tuple(count for count in (continuous, first_logit - continuous, choices) if count),
+        layout.nll,
+        layout.nll_gradient,
+        layout.unit,
+        layout.curvature,
+        layout.mode,
+        layout.sample,
+        layout.draw_noise,
+    )
 
-    def standardised(params: Tensor, taken: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        log_std, slope = spread(params)
-        return (taken - params[..., :continuous]) * torch.exp(-log_std), log_std, slope
 
-    def spread(params: Tensor) -> tuple[Tensor, Tensor]:
-        if fixed_std:
-            return torch.full_like(params[..., :continuous], math.log(fixed_std)), params[..., :0]
-        return _log_std(params[..., continuous:first_logit])
+class _Layout(NamedTuple):
+    """Which head parameters are what, with the functions of `Head` on them."""
 
-    def branches(params: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        return _masked(params[..., first_logit:], mask, action)
+    action: ActionSpec
+    continuous: int
+    choices: int
+    first_logit: int
+    fixed_std: float  # 0 if the spread is learned
 
-    def nll(params: Tensor, taken: Action, mask: Tensor) -> Tensor:
+    def nll(self, params: Tensor, taken: Action, mask: Tensor) -> Tensor:
         total = params.new_zeros(params.shape[:-1])
-        if continuous:
-            z, log_std, _ = standardised(params, taken.continuous)
+        if self.continuous:
+            z, log_std, _ = self._standardised(params, taken.continuous)
             total = total + (0.5 * z.square() + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
-        for index, logits in enumerate(branches(params, mask)):
+        for index, logits in enumerate(self._branches(params, mask)):
             chosen = taken.discrete[..., index : index + 1]
             total = total - logits.log_softmax(-1).gather(-1, chosen).squeeze(-1)
         return total
 
-    def nll_gradient(params: Tensor, taken: Action, mask: Tensor) -> Tensor:
+    def nll_gradient(self, params: Tensor, taken: Action, mask: Tensor) -> Tensor:
         parts = []
-        if fixed_std:
-            parts.append((params[..., :continuous] - taken.continuous) * fixed_std**-2)
-        elif continuous:
-            z, log_std, slope = standardised(params, taken.continuous)
+        if self.fixed_std:
+            parts.append((params[..., : self.continuous] - taken.continuous) * self.fixed_std**-2)
+        elif self.continuous:
+            z, log_std, slope = self._standardised(params, taken.continuous)
             parts += [-z * torch.exp(-log_std), (1 - z.square()) * slope]
-        for index, logits in enumerate(branches(params, mask)):
+        for index, logits in enumerate(self._branches(params, mask)):
             parts.append(_softmax(logits) - one_hot(taken.discrete[..., index], logits.shape[-1], logits.dtype))
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
-    def curvature(params: Tensor, taken: Action, mask: Tensor) -> Tensor:
+    def unit(self, params: Tensor) -> Tensor:
+        std = torch.exp(self._spread(params)[0])
+        return torch.cat([std, torch.ones_like(params[..., self.continuous :])], -1)
+
+    def curvature(self, params: Tensor, taken: Action, mask: Tensor) -> Tensor:
         parts = []
-        if continuous:
-            z, _, slope = standardised(params, taken.continuous)
+        if self.continuous:
+            z, _, slope = self._standardised(params, taken.continuous)
             parts.append(torch.ones_like(z[..., :1]))
-            if not fixed_std:
+            if not self.fixed_std:
                 # By the logarithm of the spread, the second derivative is 2 z^2, and at the optimum 2; how that bends
                 # with `raw`, and with the mean, is left out, so this is no bound. The largest holds for all of them,
                 # so that many continuous actions need no more matrices than one.
                 bend = 2 * slope.square() * z.square().clamp_min(1.0)
                 parts.append(bend.amax(-1, keepdim=True))
         # Half the identity bounds the Hessian of a softmax (Boehning 1992).
-        parts += [torch.full_like(params[..., :1], 0.5)] if choices else []
+        parts += [torch.full_like(params[..., :1], 0.5)] if self.choices else []
         return torch.cat(parts, -1)
 
-    def unit(params: Tensor) -> Tensor:
-        std = torch.exp(spread(params)[0])
-        return torch.cat([std, torch.ones_like(params[..., continuous:])], -1)
+    def mode(self, params: Tensor, mask: Tensor) -> Action:
+        return self.sample(params, mask, params.new_zeros(*params.shape[:-1], self.continuous + self.choices))
 
-    def sample(params: Tensor, mask: Tensor, noise: Tensor) -> Action:
-        moves = params[..., :continuous]
-        if continuous:
-            std = torch.exp(spread(params)[0])
-            moves = (moves + std * noise[..., :continuous]).clamp(-1.0, 1.0)
-        if not choices:
+    def sample(self, params: Tensor, mask: Tensor, noise: Tensor) -> Action:
+        moves = params[..., : self.continuous]
+        if self.continuous:
+            std = torch.exp(self._spread(params)[0])
+            moves = (moves + std * noise[..., : self.continuous]).clamp(-1.0, 1.0)
+        if not self.choices:
             return Action(moves, torch.zeros(*params.shape[:-1], 0, dtype=torch.int64, device=params.device))
-        shaken = _masked(params[..., first_logit:] + noise[..., continuous:], mask, action)
+        shaken = _masked(params[..., self.first_logit :] + noise[..., self.continuous :], mask, self.action)
         return Action(moves, torch.cat([scores.argmax(-1, keepdim=True) for scores in shaken], -1))
 
-    def mode(params: Tensor, mask: Tensor) -> Action:
-        return sample(params, mask, params.new_zeros(*params.shape[:-1], continuous + choices))
-
-    def draw_noise(generator: Generator, shape: tuple[int, ...]) -> Tensor:
-        normal = torch.randn(*shape, continuous, generator=generator, dtype=torch.float32)
-        uniform = torch.rand(*shape, choices, generator=generator, dtype=torch.float32).clamp(1e-7, 1 - 1e-7)
+    def draw_noise(self, generator: Generator, shape: tuple[int, ...]) -> Tensor:
+        normal = torch.randn(*shape, self.continuous, generator=generator, dtype=torch.float32)
+        uniform = torch.rand(*shape, self.choices, generator=generator, dtype=torch.float32).clamp(1e-7, 1 - 1e-7)
         return torch.cat([normal, -torch.log(-torch.log(uniform))], -1)
 
-    alike = tuple(count for count in (continuous, first_logit - continuous, choices) if count)
-    return Head(
-        first_logit + choices,
-        continuous + choices,
-        alike,
-        nll,
-        nll_gradient,
-        unit,
-        curvature,
-        mode,
-        sample,
-        draw_noise,
-    )
+    def _standardised(self, params: Tensor, taken: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        log_std, slope = self._spread(params)
+        return (taken - params[..., : self.continuous]) * torch.exp(-log_std), log_std, slope
+
+    def _spread(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        if self.fixed_std:
+            return torch.full_like(params[..., : self.continuous], math.log(self.fixed_std)), params[..., :0]
+        return _log_std(params[..., self.continuous : self.first_logit])
+
+    def _branches(self, params: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        return _masked(params[..., self.first_logit :], mask, self.action)
 
 
 def one_hot(index: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
