@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Generator
 
-from benchmarks.papers import cavia_table1
-from benchmarks.papers.cavia_table1 import CELLS, Cell, measure
+from benchmarks.papers import cavia_learners, cavia_table1
+from benchmarks.papers.cavia_learners import Cell
+from benchmarks.papers.cavia_table1 import CELLS, measure
 from npcmeta import evaluate, training
 from npcmeta.outer_loop import Outcome
 from npcmeta.types import Params
@@ -31,7 +32,7 @@ def without_time(result: dict) -> dict:
 
 @pytest.mark.parametrize("cell", [Cell("cavia", 2), Cell("maml", 1)], ids=lambda cell: cell.name)
 def test_an_interrupted_run_finds_what_a_whole_one_does(tmp_path: Path, cell: Cell) -> None:
-    steps = cavia_table1.outer_settings(cell.learner, STEPS).meta_steps
+    steps = cavia_learners.outer_settings(cell.learner, STEPS).meta_steps
 
     def stop(outcome: Outcome) -> None:
         if outcome.step == steps // 2:
@@ -65,7 +66,7 @@ def test_a_finished_cell_is_not_trained_again_and_not_mistaken_for_another(tmp_p
 
 def test_the_error_is_that_of_the_papers_task() -> None:
     """A policy that always says zero is wrong by the mean square of the waves, in their own units."""
-    learner = cavia_table1.paper_learner(Cell("cavia", 2))
+    learner = cavia_learners.paper_learner(Cell("cavia", 2))
     meta = {key: torch.zeros_like(value) for key, value in learner.init(Generator()).items()}
     task = cavia_table1.family(3, 50).evaluation(10).task
     error, ci95 = cavia_table1.mean_squared_error(learner, meta, task)
@@ -77,7 +78,7 @@ def test_the_error_is_that_of_the_papers_task() -> None:
 
 def test_training_minimises_the_squared_error() -> None:
     """The NLL is the squared error but for a constant, so inner rates mean what they mean in the paper."""
-    learner = cavia_table1.paper_learner(Cell("maml", 2))
+    learner = cavia_learners.paper_learner(Cell("maml", 2))
     meta = learner.init(Generator().manual_seed(0))
     task = cavia_table1.family(3, 50).evaluation(10).task
     error, _ = cavia_table1.mean_squared_error(learner, meta, task)
@@ -87,8 +88,8 @@ def test_training_minimises_the_squared_error() -> None:
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 def test_every_cell_begins_within_its_bounds(cell: Cell) -> None:
-    meta = cavia_table1.paper_learner(cell).init(Generator().manual_seed(0))
-    again = cavia_table1.paper_learner(cell).init(Generator().manual_seed(0))
+    meta = cavia_learners.paper_learner(cell).init(Generator().manual_seed(0))
+    again = cavia_learners.paper_learner(cell).init(Generator().manual_seed(0))
     assert all(torch.equal(again[key], value) for key, value in meta.items())
     assert inputs_of(meta) == 1 + cell.added
     first, last = ((1 + cell.added) ** -0.5, 1.0) if cell.learner == "cavia" else (1.0, 0.5)
@@ -108,7 +109,7 @@ def test_every_cell_begins_within_its_bounds(cell: Cell) -> None:
 def test_added_inputs_of_maml_can_do_as_much_however_many_there_are() -> None:
     """The inner step along all of them together is as large as the sum of squares of the weights that read them."""
     squares = [
-        float(cavia_table1.paper_learner(Cell("maml", added)).init(Generator())["added_weight"].square().sum())
+        float(cavia_learners.paper_learner(Cell("maml", added)).init(Generator())["added_weight"].square().sum())
         for added in (2, 5, 50)
     ]
     assert max(squares) < 1.3 * min(squares)
@@ -116,24 +117,24 @@ def test_added_inputs_of_maml_can_do_as_much_however_many_there_are() -> None:
 
 @pytest.mark.parametrize("layer", [0, 1])
 def test_maml_brings_back_a_unit_that_is_zero_everywhere(layer: int) -> None:
-    learner = cavia_table1.paper_learner(Cell("maml", 2))
+    learner = cavia_learners.paper_learner(Cell("maml", 2))
     meta = learner.init(Generator().manual_seed(0))
     active = torch.full((40,), 20.0)
     meta |= {"0.bias": active, "1.bias": active, "1.weight": torch.zeros(40, 40)}
-    assert float(cavia_table1.idleness(meta)) == 0
+    assert float(cavia_learners.idleness(meta)) == 0
     meta[f"{layer}.bias"] = active.index_fill(0, torch.tensor([3]), -20.0).requires_grad_()
     task = cavia_table1.family(3, 50).evaluation(10).task
     learner.meta_loss(meta, task, Generator())[0].backward()
     uphill = meta[f"{layer}.bias"].grad
     assert uphill is not None
-    assert float(uphill[3]) == pytest.approx(-cavia_table1.IDLE_WEIGHT)
+    assert float(uphill[3]) == pytest.approx(-cavia_learners.IDLE_WEIGHT)
 
 
 @pytest.mark.parametrize("steps", [50_000, STEPS])
 def test_both_learners_see_as_many_tasks(steps: int) -> None:
     seen = {
         settings.meta_steps * settings.meta_batch
-        for settings in (cavia_table1.outer_settings(learner, steps) for learner in cavia_table1.PAPER)
+        for settings in (cavia_learners.outer_settings(learner, steps) for learner in cavia_table1.PAPER)
     }
     assert seen == {25 * steps}
 

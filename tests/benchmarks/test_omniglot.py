@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.papers import omniglot as benchmark
-from benchmarks.papers.omniglot import CELLS, CONTENDERS, Cell, Contender
+from benchmarks.papers.omniglot_contenders import CELLS, CONTENDERS, Cell, Contender, plan
 from npcmeta import training
 from npcmeta.outer_loop import CheckpointError, OuterLoop
 from npcmeta.tasks import omniglot
@@ -73,7 +73,7 @@ def test_a_cell_says_what_was_measured_and_is_kept(drawings: Drawings, tmp_path:
 def test_accuracy_is_that_of_the_answers(drawings: Drawings, tmp_path: Path) -> None:
     """A learner that sees who drew what is always right; one that guesses is right once in the number of ways."""
     learner, loop = benchmark.train(
-        benchmark.plan("protonet", small("protonet"), CELL), omniglot.training_drawings(drawings)[0], tmp_path, 0, quiet
+        plan("protonet", small("protonet"), CELL), omniglot.training_drawings(drawings)[0], tmp_path, 0, quiet
     )
     test = omniglot.OmniglotFamily(omniglot.test_drawings(drawings), ways=3, choices=20)
 
@@ -100,7 +100,7 @@ def test_contenders_apart_are_trained_for_each_number_of_ways(drawings: Drawings
     ]
     contender = CONTENDERS["maml"]
     assert contender.apart
-    few, many = (benchmark.plan("maml", contender, Cell(ways, 1, False)) for ways in (5, 20))
+    few, many = (plan("maml", contender, Cell(ways, 1, False)) for ways in (5, 20))
     assert (few.ways, few.choices, many.ways, many.choices) == (5, 5, 20, 20)
     assert few.contender.outer.meta_batch * 5 == many.contender.outer.meta_batch * 20 == contender.outer.meta_batch * 5
 
