@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import SimpleNamespace
@@ -172,8 +173,9 @@ def _handler(method: Method) -> Any:
 
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
             try:
-                async for response in method.answer(request):
-                    yield response
+                async with contextlib.aclosing(method.answer(request)) as responses:
+                    async for response in responses:
+                        yield response
             except Exception as error:
                 raise _connect_error(error, method) from error
 

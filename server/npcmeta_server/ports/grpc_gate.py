@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
@@ -12,6 +13,17 @@ import grpc.aio
 from npcmeta_server.access.gate import REQUEST_ID_HEADER, Call, Gate, current
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.ports.surface import unknown_method
+
+
+class Each(AsyncIterator[Any]):
+    """What a client sends, each message changed. No generator, which would have to be closed."""
+
+    def __init__(self, messages: AsyncIterator[Any], change: Callable[[Any], Any]) -> None:
+        """Takes nothing yet."""
+        self._messages, self._change = aiter(messages), change
+
+    async def __anext__(self) -> Any:
+        return self._change(await anext(self._messages))
 
 
 class GrpcGate(grpc.aio.ServerInterceptor):
@@ -55,22 +67,20 @@ async def abort_with(context: grpc.aio.ServicerContext, error: ServiceError) -> 
 def _within(call: Call, behaviour: Callable[..., Any], takes_stream: bool) -> Callable[..., Any]:
     """The method, counted as under way while it runs, and every message of the client counted as it comes."""
 
-    async def counted(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        async for request in requests:
-            call.message(_size(request))
-            yield request
-
-    def taken(request: Any) -> Any:
-        if takes_stream:
-            return counted(request)
+    def counted(request: Any) -> Any:
         call.message(_size(request))
         return request
 
-    async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+    def taken(request: Any) -> Any:
+        return Each(request, counted) if takes_stream else counted(request)
+
+    async def stream(request: Any, context: grpc.aio.ServicerContext) -> None:
+        # Writes by itself: what it yielded, grpc would leave to the garbage collector where the client is gone.
         try:
             with call:
-                async for response in behaviour(taken(request), context):
-                    yield response
+                async with contextlib.aclosing(behaviour(taken(request), context)) as responses:
+                    async for response in responses:
+                        await context.write(response)
         except ServiceError as error:
             await abort_with(context, error)
 

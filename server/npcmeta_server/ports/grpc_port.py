@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from npcmeta_server.access.caller import peer
 from npcmeta_server.access.gate import Gate
-from npcmeta_server.ports.grpc_gate import GrpcGate, abort_with
+from npcmeta_server.ports.grpc_gate import Each, GrpcGate, abort_with
 from npcmeta_server.ports.surface import Method, Services, as_service_error, methods
 
 KEEPALIVE_MILLISECONDS = 20_000
@@ -91,22 +91,22 @@ class GrpcPort:
 def _handler(method: Method) -> Any:
     """The method for gRPC: requests are parsed here, so that garbage gets an error of ours."""
 
-    async def parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
-        async for request in requests:
-            yield method.request.FromString(request)
+    def parsed(request: Any) -> Any:
+        return Each(request, parse) if method.takes_stream else parse(request)
 
     async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         peer.set(context.peer())
         try:
-            async for response in method.answer(parsed(request) if method.takes_stream else parse(request)):
-                yield response
+            async with contextlib.aclosing(method.answer(parsed(request))) as responses:
+                async for response in responses:
+                    yield response
         except Exception as error:
             await abort_with(context, as_service_error(error, method))
 
     async def single(request: Any, context: grpc.aio.ServicerContext) -> Any:
         peer.set(context.peer())
         try:
-            return await method.answer(parsed(request) if method.takes_stream else parse(request))
+            return await method.answer(parsed(request))
         except Exception as error:
             await abort_with(context, as_service_error(error, method))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -27,21 +28,19 @@ class Act:
 
     async def act(self, requests: AsyncIterator[act_pb2.ActRequest]) -> AsyncIterator[act_pb2.ActResponse]:
         """One response for each request, in order."""
-        stage = Stage(self._roster)
-        try:
-            async for request in until(self._stopping, requests):
-                kind = request.WhichOneof("request")
-                if kind == "tick":
-                    response = act_pb2.ActResponse()
-                    with metrics.FRAME_SECONDS.time():
-                        await stage.tick(request.tick, response.tick)
-                    yield response
-                elif kind == "cast":
-                    yield act_pb2.ActResponse(cast=await stage.cast(request.cast))
-                else:
-                    raise ServiceError("INVALID_STREAM", "an ActRequest was empty, expected a cast or a tick")
-        finally:
-            stage.close()
+        async with until(self._stopping, requests) as asked:
+            with contextlib.closing(Stage(self._roster)) as stage:
+                async for request in asked:
+                    kind = request.WhichOneof("request")
+                    if kind == "tick":
+                        response = act_pb2.ActResponse()
+                        with metrics.FRAME_SECONDS.time():
+                            await stage.tick(request.tick, response.tick)
+                        yield response
+                    elif kind == "cast":
+                        yield act_pb2.ActResponse(cast=await stage.cast(request.cast))
+                    else:
+                        raise ServiceError("INVALID_STREAM", "an ActRequest was empty, expected a cast or a tick")
 
     async def act_once(self, request: act_pb2.ActOnceRequest) -> act_pb2.ActOnceResponse:
         """One frame of some NPCs of an archetype."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -62,7 +63,7 @@ class Adapt:
         self._roster, self._store, self._storage, self._pool = roster, store, storage, pool
         self._memory, self._stopping = memory, stopping
 
-    def adapt(self, requests: AsyncIterator[adapt_pb2.AdaptRequest]) -> AsyncIterator[adapt_pb2.AdaptResponse]:
+    def adapt(self, requests: AsyncIterator[adapt_pb2.AdaptRequest]) -> AsyncGenerator[adapt_pb2.AdaptResponse, None]:
         """Setup, examples, commit; responses come as soon as there is something to say."""
         return self._answers(adapt_requests.streamed(requests), "")
 
@@ -71,10 +72,13 @@ class Adapt:
         with self._memory.share(caller()) as share:
             share.take(2 * received())  # as it came, and parsed
             content = await beside.run(received(), lambda: adapt_requests.digest(request))
-            async for response in self._answers(adapt_requests.at_once(request), content):
-                yield response
+            async with contextlib.aclosing(self._answers(adapt_requests.at_once(request), content)) as responses:
+                async for response in responses:
+                    yield response
 
-    async def _answers(self, stream: AsyncIterator[Said], content: str) -> AsyncIterator[adapt_pb2.AdaptResponse]:
+    async def _answers(
+        self, stream: AsyncGenerator[Said, None], content: str
+    ) -> AsyncGenerator[adapt_pb2.AdaptResponse, None]:
         responses: asyncio.Queue[adapt_pb2.AdaptResponse | None] = asyncio.Queue()
         session = asyncio.create_task(self._session(stream, responses.put_nowait, content))
         session.add_done_callback(lambda _: responses.put_nowait(None))
@@ -86,8 +90,11 @@ class Adapt:
             session.cancel()
             await asyncio.gather(session, return_exceptions=True)
 
-    async def _session(self, stream: AsyncIterator[Said], send: Send, content: str) -> None:
-        requests = until(self._stopping, stream)
+    async def _session(self, stream: AsyncGenerator[Said, None], send: Send, content: str) -> None:
+        async with contextlib.aclosing(stream), until(self._stopping, stream) as requests:
+            await self._answer(requests, send, content)
+
+    async def _answer(self, requests: AsyncIterator[Said], send: Send, content: str) -> None:
         first: Said | None = await anext(requests, None)  # Python 3.11 fails over a tuple as the default
         kind, setup = first or NOTHING
         if kind != "setup":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from npcmeta_server.gen.npcmeta.v1 import adapt_pb2
@@ -14,14 +14,14 @@ Said = tuple[str | None, Any]
 NOTHING: Said = (None, None)
 
 
-async def streamed(requests: AsyncIterator[adapt_pb2.AdaptRequest]) -> AsyncIterator[Said]:
+async def streamed(requests: AsyncIterator[adapt_pb2.AdaptRequest]) -> AsyncGenerator[Said, None]:
     """What is said bit by bit."""
     async for request in requests:
         kind = request.WhichOneof("request")
         yield kind, getattr(request, kind) if kind else None
 
 
-async def at_once(request: adapt_pb2.AdaptOnceRequest) -> AsyncIterator[Said]:
+async def at_once(request: adapt_pb2.AdaptOnceRequest) -> AsyncGenerator[Said, None]:
     """What is said at once, in the order of a stream."""
     yield "setup", request.setup
     for demonstration in request.demonstrations:

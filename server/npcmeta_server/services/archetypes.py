@@ -69,7 +69,8 @@ class Archetypes:
         self, requests: AsyncIterator[archetypes_pb2.UploadArchetypeRequest]
     ) -> resources_pb2.Archetype:
         """Takes a file in chunks."""
-        return await self._of(await self._uploads.take(until(self._stopping, requests)))
+        async with until(self._stopping, requests) as sent:
+            return await self._of(await self._uploads.take(sent))
 
     async def upload_archetype_once(
         self, request: archetypes_pb2.UploadArchetypeOnceRequest

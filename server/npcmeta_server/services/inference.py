@@ -93,14 +93,15 @@ class Inference:
         self, requests: AsyncIterator[inference_pb2.ModelInferRequest]
     ) -> AsyncIterator[inference_pb2.ModelStreamInferResponse]:
         """One response for each request, in order; a bad one is refused alone."""
-        async for request in until(self._stopping, requests):
-            try:
-                answer = inference_pb2.ModelStreamInferResponse(infer_response=await self.model_infer(request))
-            except ServiceError as error:
-                empty = inference_pb2.ModelInferResponse(model_name=request.model_name, id=request.id)
-                answer = inference_pb2.ModelStreamInferResponse(error_message=error.line(), infer_response=empty)
-            answer.infer_response.parameters[FINAL].bool_param = True
-            yield answer
+        async with until(self._stopping, requests) as asked:
+            async for request in asked:
+                try:
+                    answer = inference_pb2.ModelStreamInferResponse(infer_response=await self.model_infer(request))
+                except ServiceError as error:
+                    empty = inference_pb2.ModelInferResponse(model_name=request.model_name, id=request.id)
+                    answer = inference_pb2.ModelStreamInferResponse(error_message=error.line(), infer_response=empty)
+                answer.infer_response.parameters[FINAL].bool_param = True
+                yield answer
 
     async def _hosted(self, model: str, version: str) -> Hosted:
         hosted = await self._roster.offered(names.checked_id(model, "model_name"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeVar
 
 from npcmeta_server.errors import ServiceError
@@ -26,12 +27,18 @@ class _Reading:
             self.task.cancel()
 
 
-async def until(stopping: asyncio.Event, requests: AsyncIterator[R]) -> AsyncIterator[R]:
-    """The requests of a stream, until the server stops. A request costs no task: thousands come in a second.
+def until(stopping: asyncio.Event, requests: AsyncIterator[R]) -> contextlib.aclosing[AsyncGenerator[R, None]]:
+    """The requests of a stream, until the server stops; to be asked for inside its `async with`.
+
+    A request costs no task: thousands come in a second.
 
     Raises:
         ServiceError: SHUTTING_DOWN, as soon as `stopping` is set.
     """
+    return contextlib.aclosing(_until(stopping, requests))
+
+
+async def _until(stopping: asyncio.Event, requests: AsyncIterator[R]) -> AsyncGenerator[R, None]:
     reading = _Reading()
     watch = asyncio.ensure_future(reading.interrupt(stopping))
     try:

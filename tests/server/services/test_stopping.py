@@ -1,7 +1,8 @@
 """Streams of a server that stops: told at once, whether they wait, are asked, or have just ended."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
@@ -16,7 +17,7 @@ class Client:
         self.requests: asyncio.Queue[int | None] = asyncio.Queue()
         self.listening = False
 
-    async def stream(self) -> AsyncIterator[int]:
+    async def stream(self) -> AsyncGenerator[int, None]:
         self.listening = True
         try:
             while (request := await self.requests.get()) is not None:
@@ -32,15 +33,21 @@ async def client() -> AsyncIterator[Client]:
     assert asyncio.all_tasks() == {asyncio.current_task()}  # nothing goes on behind a stream that has ended
 
 
+async def first(stopping: asyncio.Event, client: Client) -> int:
+    async with contextlib.aclosing(client.stream()) as sent, until(stopping, sent) as requests:
+        return await anext(requests)
+
+
 async def test_requests_go_through_until_the_client_ends(client: Client) -> None:
     for request in (1, 2, None):
         client.requests.put_nowait(request)
-    assert [request async for request in until(asyncio.Event(), client.stream())] == [1, 2]
+    async with until(asyncio.Event(), client.stream()) as requests:
+        assert [request async for request in requests] == [1, 2]
 
 
 async def test_an_idle_stream_is_told_at_once(client: Client) -> None:
     stopping = asyncio.Event()
-    waiting = asyncio.ensure_future(anext(until(stopping, client.stream())))
+    waiting = asyncio.ensure_future(first(stopping, client))
     await asyncio.sleep(0.01)
     assert not waiting.done()
     stopping.set()
@@ -52,25 +59,25 @@ async def test_an_idle_stream_is_told_at_once(client: Client) -> None:
 
 async def test_nothing_is_read_after_the_stop_and_a_client_that_ends_then_is_no_fault(client: Client) -> None:
     stopping = asyncio.Event()
-    requests = until(stopping, client.stream())
-    client.requests.put_nowait(1)
-    assert await anext(requests) == 1
-    client.requests.put_nowait(None)
-    stopping.set()
-    with pytest.raises(ServiceError):
-        await anext(requests)
+    async with until(stopping, client.stream()) as requests:
+        client.requests.put_nowait(1)
+        assert await anext(requests) == 1
+        client.requests.put_nowait(None)
+        stopping.set()
+        with pytest.raises(ServiceError):
+            await anext(requests)
 
 
 async def test_a_reader_that_is_cancelled_or_leaves_stops_listening(client: Client) -> None:
-    waiting = asyncio.ensure_future(anext(until(asyncio.Event(), client.stream())))
+    waiting = asyncio.ensure_future(first(asyncio.Event(), client))
     await asyncio.sleep(0.01)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert not client.listening
     client.requests.put_nowait(1)
-    async for _ in until(asyncio.Event(), client.stream()):
-        break
+    assert await first(asyncio.Event(), client) == 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}  # at once
 
 
 async def test_a_fault_of_the_stream_reaches_its_reader(client: Client) -> None:
@@ -78,7 +85,7 @@ async def test_a_fault_of_the_stream_reaches_its_reader(client: Client) -> None:
         yield 1
         raise OSError("reset by peer")
 
-    requests = until(asyncio.Event(), broken())
-    assert await anext(requests) == 1
-    with pytest.raises(OSError, match="reset"):
-        await anext(requests)
+    async with until(asyncio.Event(), broken()) as requests:
+        assert await anext(requests) == 1
+        with pytest.raises(OSError, match="reset"):
+            await anext(requests)
