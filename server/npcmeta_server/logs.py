@@ -15,7 +15,7 @@ from npcmeta_server.access.gate import current
 Format = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 FORMAT_VARIABLE, LEVEL_VARIABLE = "NPCMETA_LOG_FORMAT", "NPCMETA_LOG_LEVEL"
-FACTS = ("request_id", "token", "method", "reason", "seconds")
+FACTS = ("request_id", "token", "method", "reason", "peer", "seconds")
 """What a line may say beside its message."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """What a name from elsewhere could begin a line with, or do to a terminal."""

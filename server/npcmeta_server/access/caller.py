@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-
-from npcmeta_server.access.gate import current
-
-peer: ContextVar[str] = ContextVar("peer", default="")
-"""Who calls, as gRPC names them: the same for all calls of one connection; over HTTP, for all of one machine."""
+from npcmeta_server.access.gate import current, peer
 
 
 def caller() -> str:

@@ -25,6 +25,8 @@ REQUEST_ID_HEADER = "x-request-id"
 
 current: ContextVar[Call | None] = ContextVar("current", default=None)
 """The call that the running task works for."""
+peer: ContextVar[str] = ContextVar("peer", default="")
+"""Who calls, as gRPC names them: the same for all calls of one connection; over HTTP, for all of one machine."""
 
 
 class Call:
@@ -33,11 +35,12 @@ class Call:
     def __init__(self, gate: Gate, path: str, headers: Mapping[str, str]) -> None:
         """Made by `Gate.admit`."""
         given = headers.get(REQUEST_ID_HEADER, "")
+        self.headers = headers
         self.path, self.request_id = path, given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         self.reason = ""  # of the error that ended it
         self.received = 0  # bytes of the message that came last
         self.meter: Meter | None = None  # of its token, where one is needed
-        self._gate, self._headers, self._began = gate, headers, time.monotonic()
+        self._gate, self._began = gate, time.monotonic()
         self._span: Span | None = None
 
     @property
@@ -62,7 +65,7 @@ class Call:
             self._gate.begin(self.meter)
         if self._gate.begin_span:
             facts = {"request_id": self.request_id, "token": self.token}
-            self._span = self._gate.begin_span(self.path, self._headers, facts)
+            self._span = self._gate.begin_span(self.path, self.headers, facts)
 
     def end(self) -> None:
         """Gives the place back, and says how the call ended."""
@@ -77,9 +80,13 @@ class Call:
         try:
             yield
         except ServiceError as error:
-            self.reason = error.reason
-            self._tell()
+            self.refused(error)
             raise
+
+    def refused(self, error: ServiceError) -> None:
+        """Says that the call ended before it had begun."""
+        self.reason = error.reason
+        self._tell()
 
     def _tell(self) -> None:
         metrics.CALLS_ENDED.labels(self.path, self.reason).inc()
@@ -87,8 +94,9 @@ class Call:
         if log.isEnabledFor(level):
             seconds = round(time.monotonic() - self._began, 6)
             facts = {"request_id": self.request_id, "token": self.token, "method": self.path, "reason": self.reason}
-            how = self.reason or "done"
-            log.log(level, "%s: %s", self.path, how, extra=facts | {"seconds": seconds})
+            how, whom = self.reason or "done", peer.get()
+            told = f"{how}, asked by {whom}" if whom else how
+            log.log(level, "%s: %s", self.path, told, extra=facts | {"peer": whom, "seconds": seconds})
 
     def __enter__(self) -> Call:
         self.begin()
@@ -121,14 +129,22 @@ class Gate:
         Raises:
             ServiceError: INVALID_TOKEN or ROLE_NEEDED.
         """
-        call = Call(self, path, headers)
-        current.set(call)
-        if self._tokens is not None and roles.needed(path):
-            with call.refusals_told():
-                self._check(call, self._shown(self._tokens, headers.get("authorization", "")))
+        call = self.call(path, headers)
+        with call.refusals_told():
+            self.check(call)
         return call
 
-    def _check(self, call: Call, token: Token) -> None:
+    def call(self, path: str, headers: Mapping[str, str]) -> Call:
+        """A call that has to be checked before anything of it is read; the running task works for it from now on."""
+        call = Call(self, path, headers)
+        current.set(call)
+        return call
+
+    def check(self, call: Call) -> None:
+        """Refuses a call as `admit` does; says so to nobody, which is left to `Call.refused`."""
+        if self._tokens is None or not roles.needed(call.path):
+            return
+        token = self._shown(self._tokens, call.headers.get("authorization", ""))
         call.meter = self._meter(token)
         if not roles.covers(token.role, call.path):
             needed = roles.needed(call.path)

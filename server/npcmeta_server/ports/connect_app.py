@@ -15,8 +15,7 @@ from connectrpc.codec import Codec
 from connectrpc.compat import google_protobuf_codecs
 from connectrpc.errors import ConnectError
 
-from npcmeta_server.access.caller import peer
-from npcmeta_server.access.gate import Gate, current
+from npcmeta_server.access.gate import Gate, current, peer
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.npcmeta.v1 import (
     act_connect,

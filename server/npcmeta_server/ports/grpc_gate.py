@@ -6,11 +6,12 @@ import contextlib
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
+from urllib.parse import unquote
 
 import grpc
 import grpc.aio
 
-from npcmeta_server.access.gate import REQUEST_ID_HEADER, Call, Gate, current
+from npcmeta_server.access.gate import REQUEST_ID_HEADER, Call, Gate, current, peer
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.ports.surface import unknown_method
 
@@ -43,10 +44,11 @@ class GrpcGate(grpc.aio.ServerInterceptor):
         path: str = handler_call_details.method
         if handler is None:
             return _refusing(unknown_method(path))
+        call = self._gate.call(path, _headers(handler_call_details))
         try:
-            call = self._gate.admit(path, _headers(handler_call_details))
+            self._gate.check(call)
         except ServiceError as error:
-            return _refusing(error)
+            return _refusing(error, call)
         kind = "stream" if handler.request_streaming else "unary"
         kind += "_stream" if handler.response_streaming else "_unary"
         return handler._replace(**{kind: _within(call, getattr(handler, kind), handler.request_streaming)})
@@ -75,6 +77,7 @@ def _within(call: Call, behaviour: Callable[..., Any], takes_stream: bool) -> Ca
         return Each(request, counted) if takes_stream else counted(request)
 
     async def stream(request: Any, context: grpc.aio.ServicerContext) -> None:
+        _meet(context)
         # Writes by itself: what it yielded, grpc would leave to the garbage collector where the client is gone.
         try:
             with call:
@@ -85,6 +88,7 @@ def _within(call: Call, behaviour: Callable[..., Any], takes_stream: bool) -> Ca
             await abort_with(context, error)
 
     async def single(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        _meet(context)
         try:
             with call:
                 return await behaviour(taken(request), context)
@@ -103,11 +107,18 @@ def _size(request: Any) -> int:
     return len(request) if isinstance(request, bytes) else int(request.ByteSize())
 
 
-def _refusing(error: ServiceError) -> Any:
-    """A method that refuses, whatever its kind."""
+def _meet(context: grpc.aio.ServicerContext) -> None:
+    """Remembers who calls; an interceptor is not told."""
+    peer.set(unquote(context.peer()))
 
-    async def refuse(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+
+def _refusing(error: ServiceError, call: Call | None = None) -> Any:
+    """A method that refuses, whatever its kind, and reads nothing."""
+
+    async def refuse(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+        _meet(context)
+        if call is not None:
+            call.refused(error)
         await abort_with(context, error)
-        yield b""
 
     return grpc.stream_stream_rpc_method_handler(refuse)

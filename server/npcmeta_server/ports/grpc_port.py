@@ -14,7 +14,6 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from npcmeta_server.access.caller import peer
 from npcmeta_server.access.gate import Gate
 from npcmeta_server.ports.grpc_gate import Each, GrpcGate, abort_with
 from npcmeta_server.ports.surface import Method, Services, as_service_error, methods
@@ -95,7 +94,6 @@ def _handler(method: Method) -> Any:
         return Each(request, parse) if method.takes_stream else parse(request)
 
     async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-        peer.set(context.peer())
         try:
             async with contextlib.aclosing(method.answer(parsed(request))) as responses:
                 async for response in responses:
@@ -104,7 +102,6 @@ def _handler(method: Method) -> Any:
             await abort_with(context, as_service_error(error, method))
 
     async def single(request: Any, context: grpc.aio.ServicerContext) -> Any:
-        peer.set(context.peer())
         try:
             return await method.answer(parsed(request))
         except Exception as error:

@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Mapping
 
-from npcmeta_server.access.caller import peer
+from npcmeta_server.access.gate import peer
 from npcmeta_server.errors import ServiceError
 from npcmeta_server.gen.mlagents import communicator_pb2
 from npcmeta_server.gen.npcmeta.v1 import npcs_pb2, resources_pb2

@@ -1,6 +1,7 @@
 """Tokens, roles and quotas: the same rules on both ports and in every protocol."""
 
 import contextlib
+import re
 from typing import Any
 
 import grpc
@@ -98,3 +99,18 @@ def test_a_token_that_was_taken_back_opens_nothing(secured: Secured) -> None:
         if grpc_outcome(secured, LIST, "game") == ("UNAUTHENTICATED", "INVALID_TOKEN"):
             return
     pytest.fail("the server did not notice")
+
+
+@pytest.mark.parametrize(
+    ("ask", "expected"),
+    [(grpc_outcome, r"asked by ipv[46]:.+:\d+$"), (connect_outcome, r"asked by http:(127\.0\.0\.1|::1)$")],
+)
+def test_the_log_says_who_called_without_a_known_token(
+    secured: Secured, log: list[str], ask: Any, expected: str
+) -> None:
+    before = len(log)
+    for name in ("nobody", "stranger"):
+        ask(secured, LIST, name)
+    lines = [line for line in log[before:] if line.startswith(LIST)]
+    assert [bool(re.match(f"{LIST}: INVALID_TOKEN, {expected}", line)) for line in lines] == [True, True]
+    assert not [line for line in log[before:] if "guess" in line]
