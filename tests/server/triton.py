@@ -13,6 +13,14 @@ def make_input(name, values, datatype):
     return given
 
 
+def tensors_of(described, datatype, shape):
+    kinds = {"TYPE_STRING": "BYTES"}
+    return [
+        (each["name"], kinds.get(each[datatype], each[datatype].removeprefix("TYPE_")), each[shape])
+        for each in described
+    ]
+
+
 def main(address, model, *npcs):
     client = triton.InferenceServerClient(address)
     assert client.is_server_live()
@@ -21,7 +29,13 @@ def main(address, model, *npcs):
     assert not client.is_model_ready("nobody")
     assert client.get_server_metadata().name == "npcmeta"
     described = client.get_model_metadata(model)
+    listed = client.get_model_metadata(model, as_json=True)
     sizes = {entry.name: list(entry.shape) for entry in described.inputs}
+    config = client.get_model_config(model, as_json=True)["config"]
+    assert (config["name"], config["backend"], "max_batch_size" in config) == (model, "npcmeta", False)
+    assert tensors_of(config["input"], "data_type", "dims") == tensors_of(listed["inputs"], "datatype", "shape")
+    assert tensors_of(config["output"], "data_type", "dims") == tensors_of(listed["outputs"], "datatype", "shape")
+    assert [entry["name"] for entry in config["input"] if "optional" not in entry] == ["observations"]
     names = np.array([npc.encode() for npc in npcs], np.object_)
     rng = np.random.default_rng(0)
     seen = rng.standard_normal((len(npcs), sizes["observations"][1])).astype(np.float32)

@@ -26,6 +26,13 @@ from npcmeta_server.services.stopping import until
 PLATFORM = "npcmeta"
 FINAL = "triton_final_response"
 """What Triton says in a stream of the last answer to a request; clients for any model read on until it comes."""
+TRITON_TYPES = {
+    "BOOL": inference_pb2.TYPE_BOOL,
+    "INT64": inference_pb2.TYPE_INT64,
+    "FP32": inference_pb2.TYPE_FP32,
+    "BYTES": inference_pb2.TYPE_STRING,
+}
+"""How a model's configuration calls the datatypes of its tensors."""
 
 V = TypeVar("V", bool, int, str)
 
@@ -70,6 +77,16 @@ class Inference:
             inputs=[tensor(name=n, datatype=kind, shape=shape) for n, kind, shape in _inputs(hosted)],
             outputs=[tensor(name=n, datatype=kind, shape=shape) for n, kind, shape in _outputs(hosted)],
         )
+
+    async def model_config(self, request: inference_pb2.ModelConfigRequest) -> inference_pb2.ModelConfigResponse:
+        """The same in Triton's words."""
+        hosted = await self._hosted(request.name, request.version)
+        config = inference_pb2.ModelConfig(name=hosted.archetype.name, platform=PLATFORM, backend=PLATFORM)
+        for name, kind, dims in _inputs(hosted):
+            config.input.add(name=name, data_type=TRITON_TYPES[kind], dims=dims, optional=name != "observations")
+        for name, kind, dims in _outputs(hosted):
+            config.output.add(name=name, data_type=TRITON_TYPES[kind], dims=dims)
+        return inference_pb2.ModelConfigResponse(config=config)
 
     async def model_infer(self, request: inference_pb2.ModelInferRequest) -> inference_pb2.ModelInferResponse:
         """Decides for some NPCs of an archetype."""
