@@ -131,7 +131,8 @@ def archetype_from_bytes(data: bytes, *, source: str) -> Archetype:
 
 
 def save_npc(npc: Npc, path: Path) -> None:
-    """Writes the NPC to `path` at once or not at all."""
+    """Writes the NPC to `path` at once or not at all; raises ValueError if `load_npc` would refuse its header."""
+    header.parse_npc(_described_npc(npc)[0] | {"revision": ""})
     files.write_bytes(path, npc_to_bytes(npc), durable=True)
 
 

@@ -38,8 +38,13 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, durable: bo
         write: Is given a stream to write to.
         durable: Whether the draft has to be on the disk first, so that not even a power cut costs what was there. For
             what cannot be made again; it takes some milliseconds.
+
+    Raises:
+        OSError: If it cannot be written, or a pipe or a device has that name: a file would take its place.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        check_ends(path)
     # Not tempfile's, which nobody else may read.
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:

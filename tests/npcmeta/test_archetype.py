@@ -74,6 +74,13 @@ def test_what_could_not_be_loaded_is_not_saved(
     assert not list(tmp_path.iterdir())
 
 
+def test_an_npc_that_could_not_be_loaded_is_not_saved(archetype: Archetype, tmp_path: Path) -> None:
+    npc = files.begin_npc(archetype, "bob", seed=-1)
+    with pytest.raises(ValueError, match="seed is -1, expected 0 to "):
+        files.save_npc(npc, tmp_path / "bob.npc")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failed_write_leaves_the_old_file(
     archetype: Archetype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

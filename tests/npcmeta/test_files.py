@@ -49,6 +49,15 @@ def test_a_file_that_is_written_anew_is_never_seen_half(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
+def test_a_file_does_not_take_the_place_of_a_device_or_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="a pipe or a device, and no file"):
+        write_whole(pipe, lambda stream: stream.write(b"new"))
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "clip.npz"
     path.write_bytes(b"old")

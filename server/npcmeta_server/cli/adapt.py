@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from npcmeta import posterior
+from npcmeta import files, posterior
 from npcmeta.archetype import Archetype, Npc, begin_npc, build_learner, load_archetype, save_npc
 from npcmeta.demonstrations import demonstration
 from npcmeta.evaluate import support_nll
@@ -24,7 +24,9 @@ from npcmeta.header import checked_name
 from npcmeta.recordings.folder import read_demonstrations
 from npcmeta.tasks.timelines import as_examples
 from npcmeta.types import Examples, Params
+from npcmeta_server.cli import results
 from npcmeta_server.cli.evaluate import archetype_file
+from npcmeta_server.cli.seeds import checked_seed
 
 MAX_ROWS = 10
 """Inner steps that the table shows, beside the first."""
@@ -54,12 +56,15 @@ def adapt(
     torch.set_num_threads(1)
     file = archetype_file(archetype)
     _check_paths(file, demo, out)
+    name = checked_name(_named_after(out) if name is None else name)
+    checked_seed(seed)
     loaded = load_archetype(file)
-    npc = begin_npc(loaded, checked_name(_named_after(out) if name is None else name), seed=seed)
+    npc = begin_npc(loaded, name, seed=seed)
     recording = read_demonstrations(demo, loaded.spec)
     for note in recording.notes:
         console.print(f"[yellow]note:[/] {escape(note)}")
     examples = as_examples(recording)
+    results.reserve(out)
     adapted, nlls = follow(loaded, npc, examples, console)
     save_npc(adapted._replace(demonstrations=(demonstration(examples),)), out)
     for part in report(adapted, nlls):
@@ -136,6 +141,8 @@ def _check_paths(archetype: Path, demo: tuple[Path, ...], out: Path) -> None:
         raise ValueError("no demonstration was given; expected --demo FILE..., files ending in .npz or .demo")
     if out.is_dir():
         raise ValueError(f"--out {out} is a folder; expected a file, for example {out / 'guard.npc'}")
+    if out.exists():
+        files.check_ends(out)
     if out.resolve() in {path.resolve() for path in (archetype, *demo)}:
         raise ValueError(f"--out {out} would overwrite what the NPC is made from; expected another file")
 

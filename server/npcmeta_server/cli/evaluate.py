@@ -18,6 +18,7 @@ from npcmeta.archetype import Archetype, build_learner, draw_state_noise, load_a
 from npcmeta.types import BehaviorSpec, NamedTasks, TaskFamily
 from npcmeta_server.cli import results, score_tables
 from npcmeta_server.cli.score_tables import counted
+from npcmeta_server.cli.seeds import checked_seed
 
 
 class Contender(NamedTuple):
@@ -51,7 +52,7 @@ def evaluate(
     """
     console = Console()
     torch.set_num_threads(1)
-    wanted = parse_shots(shots)
+    wanted, seed = parse_shots(shots), checked_seed(seed)
     loaded = [load_archetype(archetype_file(path)) for path in archetypes]
     if not loaded:
         raise ValueError("no archetype was given; expected files, or folders that npcmeta train wrote")

@@ -12,6 +12,7 @@ from rich.console import Console
 from npcmeta.archetype import load_archetype, load_npc
 from npcmeta.recordings.folder import read_demonstrations
 from npcmeta.tasks.timelines import as_examples
+from npcmeta_server.cli import results
 from npcmeta_server.cli.evaluate import archetype_file
 
 
@@ -42,6 +43,7 @@ def export(
     loaded = load_archetype(archetype_file(archetype))
     character = load_npc(npc, loaded) if npc is not None else None
     recorded = as_examples(read_demonstrations(demo, loaded.spec)) if demo else played(loaded)
+    results.reserve(out / "manifest.json")
     written = export_assets(loaded, target, out, npc=character, recorded=recorded)
     for path in written:
         Console().print(f"wrote {path} ({path.stat().st_size:,} bytes)", highlight=False)

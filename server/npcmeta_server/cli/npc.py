@@ -13,6 +13,7 @@ from rich.table import Table
 
 from npcmeta.header import checked_name
 from npcmeta_server.cli.calling import Name, Reached, Services, full_name, one_of
+from npcmeta_server.cli.seeds import checked_seed
 from npcmeta_server.cli.teaching import adapt
 from npcmeta_server.cli.telling import line, say, show, when
 from npcmeta_server.gen.npcmeta.v1 import assets_pb2, npcs_pb2, resources_pb2
@@ -74,7 +75,9 @@ def create(archetype: Name, connection: Reached, npc_id: str = "", display_name:
         seed: Fixes its random numbers; 0 lets the server choose.
         connection: How the server is reached.
     """
-    npc = resources_pb2.Npc(archetype=full_name("archetypes", archetype), display_name=display_name, seed=_seed(seed))
+    npc = resources_pb2.Npc(
+        archetype=full_name("archetypes", archetype), display_name=display_name, seed=checked_seed(seed)
+    )
     with connection.services() as services:
         request = npcs_pb2.CreateNpcRequest(npc_id=npc_id, npc=npc)
         _say_done("created", services.npcs.create_npc(request))
@@ -90,7 +93,7 @@ def clone(name: Name, connection: Reached, npc_id: str = "", display_name: str =
         seed: Fixes the clone's random numbers; 0 lets the server choose, that of its source draws the same actions.
         connection: How the server is reached.
     """
-    npc = resources_pb2.Npc(display_name=display_name, seed=_seed(seed))
+    npc = resources_pb2.Npc(display_name=display_name, seed=checked_seed(seed))
     with connection.services() as services:
         request = npcs_pb2.CloneNpcRequest(source=full_name("npcs", name), npc_id=npc_id, npc=npc)
         _say_done("cloned", services.npcs.clone_npc(request))
@@ -215,9 +218,3 @@ def _say_done(done: str, npc: resources_pb2.Npc) -> None:
     number = npc.revision.rpartition("/")[2]
     said = f"{done} {npc.name} of {npc.archetype}: revision {number}, {npc.examples:,} examples, seed {npc.seed}"
     say(said)
-
-
-def _seed(seed: int) -> int:
-    if not 0 <= seed < 1 << 63:
-        raise ValueError(f"--seed is {seed}, expected 0 to {(1 << 63) - 1}")
-    return seed

@@ -20,6 +20,7 @@ from npcmeta.archetype import Archetype
 from npcmeta.header import NAME
 from npcmeta.types import ActionSpec, BehaviorSpec, Normaliser
 from npcmeta_server.cli.fitting import Job, fit
+from npcmeta_server.cli.seeds import checked_seed, checked_split
 
 
 def train(
@@ -86,6 +87,8 @@ def plan(
 ) -> list[Job]:
     """The trainings that the command asks for: the archetype's, and its baseline's."""
     _check_budget(meta_steps, minutes)
+    checked_seed(seed)
+    checked_split(split)
     known = tasks.check_data(family, data)
     learner = learner or known.learner
     outer = training.choose_outer(family, meta_steps=meta_steps, minutes=minutes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,8 @@ def test_what_cannot_be_adapted_to_is_named(tmp_path: Path, capsys: pytest.Captu
     assert f"error: {damaged}: byte 0: the metadata" in refused(tmp_path, capsys, clip, damaged)
     assert "none.npz: cannot be read: No such file" in refused(tmp_path, capsys, tmp_path / "none.npz")
     assert 'name "Bob!": expected 1 to 63 of' in refused(tmp_path, capsys, clip, options=("--name", "Bob!"))
+    for seed in (-1, 1 << 63):
+        assert f"--seed is {seed}, expected 0 to " in refused(tmp_path, capsys, clip, options=("--seed", str(seed)))
 
 
 def test_nothing_that_the_npc_is_made_from_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,6 +119,18 @@ def test_nothing_that_the_npc_is_made_from_is_overwritten(tmp_path: Path, capsys
         assert "would overwrite what the NPC is made from" in refused(tmp_path, capsys, tmp_path / "clip.npz", out=out)
     assert (tmp_path / "archetype.safetensors").read_bytes() == before
     assert "is a folder; expected a file" in refused(tmp_path, capsys, tmp_path / "clip.npz", out=".")
+
+
+def test_a_place_that_cannot_be_written_to_is_said_before_adapting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_archetype(tmp_path)
+    write_npz(tmp_path / "clip.npz", PLAY)
+    said = refused(tmp_path, capsys, tmp_path / "clip.npz", out="clip.npz/bob.npc")
+    assert said == f"error: {tmp_path / 'clip.npz'}: File exists; a folder is expected there\n"
+    os.mkfifo(tmp_path / "pipe")
+    assert "pipe: a pipe or a device, and no file" in refused(tmp_path, capsys, tmp_path / "clip.npz", out="pipe")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_an_inner_loop_that_diverges_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,6 +154,7 @@ def test_a_baseline_of_another_family_is_refused(tmp_path: Path, capsys: pytest.
 def test_missing_damaged_and_nonsense_arguments_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = save_folder(untrained("maml"), tmp_path / "wave")
     assert "no archetype was given" in error_of([], capsys)
+    assert "--seed is -1, expected 0 to " in error_of([folder, "--seed", "-1"], capsys)
     assert "nowhere" in error_of([tmp_path / "nowhere"], capsys)
     assert "expected whole numbers separated by commas" in error_of([folder, "--shots", "5,ten"], capsys)
     assert "expected numbers from 0" in error_of([folder, "--shots=-1,5"], capsys)

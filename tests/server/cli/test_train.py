@@ -195,6 +195,8 @@ def test_finetune_is_its_own_baseline(tmp_path: Path) -> None:
         (["--settings", "hidden=16,x"], "setting hidden is '16,x', expected at most 8 whole numbers"),
         (["--settings", "inner_rate"], 'setting "inner_rate": expected KEY=VALUE'),
         (["--meta-steps", "0"], "--meta-steps is 0, expected at least 1"),
+        (["--seed", "-1"], "--seed is -1, expected 0 to 9223372036854775807"),
+        (["--split", "9007199254740993"], "--split is 9007199254740993, expected 0 to 9007199254740992"),
         (["--minutes", "-1"], "--minutes is -1.0, expected more than 0"),
         (["--name", "My Guard"], '--name "My Guard": expected at most 63 of a-z'),
         (["--family", "recorded"], "is made of recordings: say where they are with --data PATH"),
