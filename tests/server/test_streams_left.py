@@ -6,7 +6,6 @@ import gc
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from types import AsyncGeneratorType
 
 import grpc.aio
 import pytest
@@ -41,13 +40,12 @@ async def server(archetype_folder: Path, tmp_path: Path) -> AsyncIterator[Runnin
 
 @contextlib.contextmanager
 def forgotten() -> Iterator[list[str]]:
-    """The names of generators of ours that were begun in here and left to the garbage collector."""
+    """The names of generators that were begun in here and left to the garbage collector."""
     begin, left = sys.get_asyncgen_hooks()
     found: list[str] = []
 
     def finalise(generator: AsyncGenerator[object, object]) -> None:
-        if isinstance(generator, AsyncGeneratorType) and "npcmeta_server" in generator.ag_code.co_filename:
-            found.append(generator.__qualname__)
+        found.append(generator.__qualname__)
         left(generator)
 
     sys.set_asyncgen_hooks(begin, finalise)
@@ -92,6 +90,13 @@ async def designer_who_vanishes(channel: grpc.aio.Channel, npc: str) -> None:
     call.cancel()
 
 
+async def designer_who_commits(channel: grpc.aio.Channel, npc: str) -> None:
+    call = adapt_pb2_grpc.AdaptServiceStub(channel).Adapt()
+    for request in adapt_requests(npc, clip(SPEC, 20)):
+        await call.write(request)
+    assert [each.WhichOneof("response") async for each in call][-1] == "committed"
+
+
 async def designer_who_asks_at_once_and_vanishes(channel: grpc.aio.Channel, npc: str) -> None:
     wanted = adapt_pb2.AdaptOnceRequest(setup=adapt_pb2.AdaptSetup(npc=npc), examples=[clip(SPEC, 20)])
     call = adapt_pb2_grpc.AdaptServiceStub(channel).AdaptOnce(wanted)
@@ -126,6 +131,7 @@ async def inference_that_vanishes(channel: grpc.aio.Channel, npc: str) -> None:
         game_that_says_nonsense,
         game_that_does_not_read,
         designer_who_vanishes,
+        designer_who_commits,
         designer_who_asks_at_once_and_vanishes,
         upload_that_is_none,
         inference_that_vanishes,

@@ -17,14 +17,17 @@ from npcmeta_server.ports.surface import unknown_method
 
 
 class Each(AsyncIterator[Any]):
-    """What a client sends, each message changed. No generator, which would have to be closed."""
+    """What a client sends, each message changed. No generator, as gRPC's own is, which nobody closes."""
 
-    def __init__(self, messages: AsyncIterator[Any], change: Callable[[Any], Any]) -> None:
+    def __init__(self, read: Callable[[], Awaitable[Any]], change: Callable[[Any], Any]) -> None:
         """Takes nothing yet."""
-        self._messages, self._change = aiter(messages), change
+        self._read, self._change = read, change
 
     async def __anext__(self) -> Any:
-        return self._change(await anext(self._messages))
+        message = await self._read()
+        if message is grpc.aio.EOF:  # type: ignore[attr-defined]
+            raise StopAsyncIteration
+        return self._change(message)
 
 
 class GrpcGate(grpc.aio.ServerInterceptor):
@@ -73,15 +76,15 @@ def _within(call: Call, behaviour: Callable[..., Any], takes_stream: bool) -> Ca
         call.message(_size(request))
         return request
 
-    def taken(request: Any) -> Any:
-        return Each(request, counted) if takes_stream else counted(request)
+    def taken(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        return Each(context.read, counted) if takes_stream else counted(request)
 
     async def stream(request: Any, context: grpc.aio.ServicerContext) -> None:
         _meet(context)
         # Writes by itself: what it yielded, grpc would leave to the garbage collector where the client is gone.
         try:
             with call:
-                async with contextlib.aclosing(behaviour(taken(request), context)) as responses:
+                async with contextlib.aclosing(behaviour(taken(request, context), context)) as responses:
                     async for response in responses:
                         await context.write(response)
         except ServiceError as error:
@@ -91,7 +94,7 @@ def _within(call: Call, behaviour: Callable[..., Any], takes_stream: bool) -> Ca
         _meet(context)
         try:
             with call:
-                return await behaviour(taken(request), context)
+                return await behaviour(taken(request, context), context)
         except ServiceError as error:
             await abort_with(context, error)
 

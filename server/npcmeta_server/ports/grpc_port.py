@@ -91,7 +91,7 @@ def _handler(method: Method) -> Any:
     """The method for gRPC: requests are parsed here, so that garbage gets an error of ours."""
 
     def parsed(request: Any) -> Any:
-        return Each(request, parse) if method.takes_stream else parse(request)
+        return Each(request.__anext__, parse) if method.takes_stream else parse(request)
 
     async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         try:
