@@ -62,7 +62,7 @@ def adapt(
     npc = begin_npc(loaded, name, seed=seed)
     recording = read_demonstrations(demo, loaded.spec)
     for note in recording.notes:
-        console.print(f"[yellow]note:[/] {escape(note)}")
+        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     examples = as_examples(recording)
     results.reserve(out)
     adapted, nlls = follow(loaded, npc, examples, console)

@@ -236,10 +236,11 @@ def finish(
         }
         json.write_text(jsonlib.dumps(result, indent=1))
     for path in assets:
-        console.print(f"  asset   {path}", highlight=False)
+        console.print(escape(f"  asset   {path}"), highlight=False)
     if (shown := report.with_name("recordings")).exists():
-        console.print(f"  shown   {shown}: the demonstrations, to try the other commands with", highlight=False)
-    console.print(f"  report  [bold]{report}[/]", highlight=False)
+        said = escape(f"  shown   {shown}: the demonstrations, to try the other commands with")
+        console.print(said, highlight=False)
+    console.print(f"  report  [bold]{escape(str(report))}[/]", highlight=False)
     console.print(f"  done in {seconds:.0f} seconds", highlight=False)
     # scripts/demo is run by people whose shell does not know npcmeta yet.
     command = "npcmeta" if shutil.which("npcmeta") else str(Path(sys.executable).with_name("npcmeta"))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from npcmeta import evaluate as scoring
@@ -19,6 +20,8 @@ from npcmeta.types import BehaviorSpec, NamedTasks, TaskFamily
 from npcmeta_server.cli import results, score_tables
 from npcmeta_server.cli.score_tables import counted
 from npcmeta_server.cli.seeds import checked_seed
+
+PICTURES = (".png", ".svg", ".pdf", ".jpg", ".webp")
 
 
 class Contender(NamedTuple):
@@ -59,6 +62,8 @@ def evaluate(
     found = baselines(archetypes)
     contenders = line_up(loaded, found)
     family = evaluation_family(loaded + found, data, include_trained)
+    if plot is not None and plot.suffix.lower() not in PICTURES:
+        raise ValueError(f"--plot {plot}: expected a file name that ends in one of: {', '.join(PICTURES)}")
     results.reserve(json, plot)
     rows = list(measure(contenders, family, wanted, seed, console))
     if not rows:
@@ -66,13 +71,13 @@ def evaluate(
     score_tables.show(rows, console)
     if json is not None:
         json.write_text(jsonlib.dumps({"rows": rows, "seed": seed}, indent=1))
-        console.print(f"rows:   {json}")
+        console.print(escape(f"rows:   {json}"), soft_wrap=True)
     plot = plot or (json.with_suffix(".png") if json else None)
     if plot is not None:
         from npcmeta_server.report.curves import draw_curves
 
         draw_curves(rows, plot)
-        console.print(f"curves: {plot}")
+        console.print(escape(f"curves: {plot}"), soft_wrap=True)
 
 
 def parse_shots(text: str) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from npcmeta.archetype import load_archetype, load_npc
 from npcmeta.recordings.folder import read_demonstrations
@@ -46,7 +47,7 @@ def export(
     results.reserve(out / "manifest.json")
     written = export_assets(loaded, target, out, npc=character, recorded=recorded)
     for path in written:
-        Console().print(f"wrote {path} ({path.stat().st_size:,} bytes)", highlight=False)
+        Console().print(escape(f"wrote {path} ({path.stat().st_size:,} bytes)"), highlight=False, soft_wrap=True)
     if target == "mlagents":
         for name, shape in inputs(written[0].read_bytes()).items():
             if name.startswith("obs_"):

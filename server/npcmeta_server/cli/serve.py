@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from npcmeta_server import logs, signals
@@ -160,12 +161,12 @@ def _welcome(server: Running, settings: Settings) -> None:
     console = Console()
     console.print(archetype_table(server.catalog))
     for problem in server.catalog.problems:
-        console.print(f"[yellow]not offered:[/] {problem}", highlight=False)
+        console.print(f"[yellow]not offered:[/] {escape(problem)}", highlight=False)
     console.print(f"gRPC              {server.grpc_address}", highlight=False)
     console.print(f"gRPC-Web, Connect {server.http_address}", highlight=False)
     if server.mlagents_address:
         console.print(f"ML-Agents         {server.mlagents_address}", highlight=False)
-    console.print(f"store             {shown(settings.store)}", highlight=False)
+    console.print(escape(f"store             {shown(settings.store)}"), highlight=False)
     console.print("Ctrl-C stops the server.")
 
 
@@ -175,7 +176,7 @@ def archetype_table(found: Catalog) -> Table:
     for name, hosted in sorted(found.hosted.items()):
         spec = hosted.archetype.spec
         table.add_row(
-            name, hosted.archetype.learner_name, hosted.archetype.family, str(spec.observation_size),
+            name, hosted.archetype.learner_name, escape(hosted.archetype.family), str(spec.observation_size),
             str(spec.action.continuous_size), ", ".join(map(str, spec.action.branch_sizes)), f"{hosted.state_bytes:,}",
         )  # fmt: skip
     return table

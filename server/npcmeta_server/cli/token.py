@@ -40,5 +40,6 @@ def token(
     descriptor = os.open(tokens_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "a", encoding="utf-8") as file:
         file.write(lines if file.tell() == 0 else f"\n{lines}")
-    Console(stderr=True).print(f"{tokens_file} knows it by a digest alone: this is the only time that it is shown")
+    said = f"{tokens_file} knows it by a digest alone: this is the only time that it is shown"
+    Console(stderr=True).print(said, markup=False)
     print(text)

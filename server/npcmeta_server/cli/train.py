@@ -68,7 +68,7 @@ def train(
     if jobs[0].draft.learner_name == "finetune" and baseline:
         copy_as_baseline(jobs[0].path, out / "baseline.safetensors")
     for note in notes:
-        console.print(f"[yellow]note:[/] {note}")
+        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     console.print(escape(f"Next: {following(out, data)}"), soft_wrap=True, highlight=False)
 
 

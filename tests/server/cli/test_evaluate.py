@@ -155,6 +155,9 @@ def test_missing_damaged_and_nonsense_arguments_are_named(tmp_path: Path, capsys
     folder = save_folder(untrained("maml"), tmp_path / "wave")
     assert "no archetype was given" in error_of([], capsys)
     assert "--seed is -1, expected 0 to " in error_of([folder, "--seed", "-1"], capsys)
+    said = error_of([folder, "--plot", tmp_path / "rows.txt", "--json", tmp_path / "rows.json"], capsys)
+    assert "rows.txt: expected a file name that ends in one of: .png, .svg" in said
+    assert not (tmp_path / "rows.json").exists()
     assert "nowhere" in error_of([tmp_path / "nowhere"], capsys)
     assert "expected whole numbers separated by commas" in error_of([folder, "--shots", "5,ten"], capsys)
     assert "expected numbers from 0" in error_of([folder, "--shots=-1,5"], capsys)

@@ -41,4 +41,4 @@ def bench(
         figures = benchmark.bench(console, repeats, json)
     if json is not None:
         json.write_text(jsonlib.dumps(figures, indent=1) + "\n")
-        console.print(f"figures: {json}", highlight=False)
+        console.print(f"figures: {json}", highlight=False, markup=False)
