@@ -15,7 +15,7 @@ from npcmeta_export.adapt import adapt_model
 from npcmeta_export.begin import begin_model
 from npcmeta_export.engine import Engine
 from npcmeta_export.godot import GODOT
-from npcmeta_export.manifest import write_manifest
+from npcmeta_export.manifest import read_manifest, write_manifest
 from npcmeta_export.mlagents import MLAGENTS
 from npcmeta_export.ort import ORT
 from npcmeta_export.parity import ParityError
@@ -98,9 +98,10 @@ def export(
         The asset and the manifest.
 
     Raises:
-        ValueError: If there is no such target, or the learner has no such graph.
+        ValueError: If there is no such target, the learner has no such graph, or the folder's manifest is none.
         ParityError: If onnxruntime would not compute what torch does; nothing is written then.
     """
+    read_manifest(folder)  # says before the work whether the asset can be named there
     if target == STATE:
         shown = npc or begin_npc(archetype, archetype.name)
         name, data = f"{shown.name}.state.safetensors", state_file(archetype, shown.state)

@@ -19,7 +19,7 @@ NAME = "manifest.json"
 def write_manifest(folder: Path, asset: Path, archetype: Archetype, target: str, npc: Npc | None = None) -> Path:
     """Adds an asset to the folder's manifest, or renews its entry; returns the manifest's path."""
     path = folder / NAME
-    entries = _read(path) | {asset.name: _entry(asset, archetype, target, npc)}
+    entries = read_manifest(folder) | {asset.name: _entry(asset, archetype, target, npc)}
     text = json.dumps({"assets": [entries[file] for file in sorted(entries)]}, indent=1) + "\n"
     files.write_bytes(path, text.encode())
     return path
@@ -51,8 +51,13 @@ def inputs(model: bytes) -> dict[str, list[int | str]]:
     }
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """The entries of a manifest by the name of their file; none if there is no manifest yet."""
+def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """The entries of a folder's manifest by the name of their file; none if there is no manifest yet.
+
+    Raises:
+        ValueError: If what has its name is none.
+    """
+    path = folder / NAME
     try:
         return {entry["file"]: entry for entry in json.loads(path.read_text())["assets"]}
     except FileNotFoundError:

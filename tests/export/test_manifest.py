@@ -46,3 +46,4 @@ def test_what_is_no_manifest_is_left_alone(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError, match="is not a manifest of npcmeta; move it away"):
         export(archetype, "begin", tmp_path)
     assert (tmp_path / "manifest.json").read_text() == text
+    assert not list(tmp_path.glob("*.onnx"))
