@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import inspect
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 COMMANDS = {
     "demo": "the main job, end to end, on an embedded default",
@@ -57,9 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(command: str, arguments: list[str]) -> int:
     _call_this_machine_itself()
     try:
-        import tyro
+        with _ending_at_once():
+            import tyro
 
-        function = getattr(importlib.import_module(f"npcmeta_server.cli.{command}"), command)
+            function = getattr(importlib.import_module(f"npcmeta_server.cli.{command}"), command)
         if command == "serve":
             from npcmeta_server.cli import environment
 
@@ -76,6 +80,20 @@ def _run(command: str, arguments: list[str]) -> int:
         print(f"error: {_said(error)}", file=sys.stderr)
         return 1
     return status if isinstance(status, int) else 0
+
+
+@contextlib.contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Lets Ctrl-C end the process itself: libraries that it interrupts while they load swallow it, or break later."""
+    usual = threading.current_thread() is threading.main_thread()
+    usual = usual and signal.getsignal(signal.SIGINT) is signal.default_int_handler  # others may have it ignored
+    if usual:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if usual:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _call_this_machine_itself() -> None:
