@@ -91,7 +91,11 @@ def read_demonstrations(paths: Sequence[Path], expected: BehaviorSpec) -> Record
 def _of_one_character(folder: Path) -> list[Path]:
     files = recordings_in(folder)
     if not files:
-        raise RecordingError(f"{folder}: no recordings; expected files ending in {' or '.join(READERS)}")
+        within = next((part.name for part in sorted(folder.iterdir()) if part.is_dir() and recordings_in(part)), None)
+        hint = (
+            "" if within is None else f"; those in its sub-folders are of a character each: name one, {folder / within}"
+        )
+        raise RecordingError(f"{folder}: no recordings; expected files ending in {' or '.join(READERS)}{hint}")
     return files
 
 

@@ -151,6 +151,13 @@ def test_demonstrations_are_files_or_the_folder_of_a_character(tmp_path: Path) -
         read_demonstrations([tmp_path / "nobody"], spec)
 
 
+def test_a_folder_of_characters_is_not_taken_for_one(tmp_path: Path) -> None:
+    write_npz(tmp_path / "bob" / "1.npz", play(4))
+    spec = read_folder(tmp_path).spec
+    with pytest.raises(RecordingError, match=r"no recordings; .* are of a character each: name one, .*bob$"):
+        read_demonstrations([tmp_path], spec)
+
+
 def test_demonstrations_have_to_fit_the_archetype(tmp_path: Path) -> None:
     undeclared(tmp_path / "a.npz", [0, 1])
     one = BehaviorSpec(4, ActionSpec(0, (5,)), 10.0)
