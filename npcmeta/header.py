@@ -83,7 +83,7 @@ def parse_archetype(described: dict[str, Any]) -> dict[str, Any]:
     _check_split(described["split"])
     return {
         "name": checked_name(described["name"]),
-        "family": described["family"],
+        "family": _checked_family(described["family"]),
         "learner_name": described["learner"],
         "settings": learner_settings.from_json(kind, described["settings"]),
         "spec": spec,
@@ -222,6 +222,13 @@ def check_digest(described: dict[str, Any], tensors: Params) -> None:
             f"its content has digest {found[:12]}, its header says {described['revision'][:12]}; "
             "the file was changed after it was written; use an unchanged copy"
         )
+
+
+def _checked_family(family: str) -> str:
+    """The name of a family, if it can be sent, and shown in a terminal that it may not steer."""
+    if not family.isprintable() or len(family) > MAX_DISPLAY_NAME:
+        raise ValueError(f"family is {reprlib.repr(family)}, expected at most {MAX_DISPLAY_NAME} printable characters")
+    return family
 
 
 def _check_split(split: dict[str, Any]) -> None:

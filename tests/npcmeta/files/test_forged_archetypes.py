@@ -36,6 +36,15 @@ HOSTILE = {
     "no name": (lambda h, _: h.pop("name"), "header has fields"),
     "another field": (field("command", "rm"), "header has fields"),
     "bad name": (field("name", "../../etc/passwd"), "expected 1 to 63"),
+    "family that steers terminals": (
+        field("family", "\x1b[2J"),
+        "family is '\\x1b[2J', expected at most 120 printable",
+    ),
+    "family that no message can hold": (
+        field("family", "\ud800"),
+        "family is '\\ud800', expected at most 120 printable",
+    ),
+    "family without end": (field("family", "a" * 100_000), "family is 'aaaa"),
     "newer schema": (field("schema", 2), "schema 1"),
     "schema true": (field("schema", True), "header field schema is of type bool"),
     "another format": (field("format", "npcmeta.npc"), 'names "npcmeta.npc", expected "npcmeta.archetype"'),
