@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.markup import escape
 from rich.table import Table
 
 from npcmeta.header import checked_name
 from npcmeta_server.cli.calling import Name, Reached, Services, full_name, one_of
 from npcmeta_server.cli.seeds import checked_seed
 from npcmeta_server.cli.teaching import adapt
-from npcmeta_server.cli.telling import line, say, show, when
+from npcmeta_server.cli.telling import line, plain, say, show, when
 from npcmeta_server.gen.npcmeta.v1 import assets_pb2, npcs_pb2, resources_pb2
 
 SHOWN_REVISIONS = 20
@@ -210,7 +209,7 @@ def _show(found: list[resources_pb2.Npc], *, json: bool) -> None:
     for npc in found:
         number, changed = npc.revision.rpartition("/")[2], when(npc.update_time)
         texts = (npc.name, npc.archetype.partition("/")[2], npc.display_name)
-        table.add_row(*map(escape, texts), f"{npc.examples:,}", number, changed)
+        table.add_row(*map(plain, texts), f"{npc.examples:,}", number, changed)
     show(table)
 
 

@@ -18,6 +18,11 @@ def say(text: str) -> None:
     Console(highlight=False).print(escape(text), soft_wrap=True)
 
 
+def plain(text: str) -> str:
+    """Text that somebody else wrote, for a table: nothing in it colours the terminal or steers it."""
+    return escape("".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text))
+
+
 def show(table: Table, kept: int = 1) -> None:
     """A table whose first columns, names that somebody types, are never cut; whole where no terminal shows it."""
     for column in table.columns[:kept]:

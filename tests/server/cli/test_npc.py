@@ -49,6 +49,10 @@ def test_an_npc_is_made_shown_cloned_and_deleted(run: Run, client: Client) -> No
     assert "cloned npcs/cli-rob" in run("clone", "npcs/cli-bob", "--npc-id", "cli-rob")
     listed = run("list", "--text", "cli-", "--archetype", "guard")
     assert listed.index("npcs/cli-bob") < listed.index("npcs/cli-rob")
+    client.create("guard", "cli-mallory", display_name="\x1b[2J\x1b]0;owned\x07Mallory")
+    shown = run("list", "--text", "cli-mallory")
+    assert "Mallory" in shown
+    assert not {"\x1b", "\x07"} & set(shown)
     assert run("delete", "cli-bob") == "deleted npcs/cli-bob\n"
     assert "npcs/cli-bob" not in run("list", "--text", "cli-")
 
