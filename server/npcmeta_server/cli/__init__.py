@@ -42,7 +42,22 @@ EXPECTED = (ValueError, OSError, ImportError, RuntimeError, FloatingPointError)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command that the arguments name, and returns the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = _answer(list(sys.argv[1:] if arguments is None else arguments))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # whoever reads has read enough, as head does
+            if os.environ.get("NPCMETA_TRACEBACK"):
+                raise
+            print(f"error: {_said(error)}", file=sys.stderr)
+        # What is left may not be written at the end of the process either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _answer(given: list[str]) -> int:
     if not given or given[0] in ("-h", "--help"):
         print(_usage())
         return 0
@@ -74,6 +89,8 @@ def _run(command: str, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        raise
     except EXPECTED as error:
         if os.environ.get("NPCMETA_TRACEBACK"):
             raise
