@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 START_SECONDS = 240.0
 """A machine that is busy with other work takes its time to load torch."""
+INTERRUPTED = (-signal.SIGINT, 130)
+"""Exit statuses of a process that Ctrl-C has ended."""
 
 
 class Address(NamedTuple):
@@ -58,7 +61,11 @@ def server(archetypes: Path, store: Path, log: Path, more: Sequence[str] = ()) -
 
 
 def wait_until_healthy(process: subprocess.Popen[bytes], address: Address, log: Path) -> None:
-    """Waits until the server says that it serves; raises RuntimeError as `server` does."""
+    """Waits until the server says that it serves; raises RuntimeError as `server` does.
+
+    Raises:
+        KeyboardInterrupt: If that is what ended it: Ctrl-C reaches it before whoever waits here.
+    """
     deadline = time.monotonic() + START_SECONDS
     with grpc.insecure_channel(address.grpc) as channel:
         health = health_pb2_grpc.HealthStub(channel)
@@ -71,6 +78,11 @@ def wait_until_healthy(process: subprocess.Popen[bytes], address: Address, log: 
             if answer.status == health_pb2.HealthCheckResponse.SERVING:
                 return
             time.sleep(0.1)
+    ended = process.poll()
+    if ended in INTERRUPTED:
+        raise KeyboardInterrupt
+    if ended is not None:
+        raise RuntimeError(f"the server ended with exit status {ended} before it served; its log is {log}")
     raise RuntimeError(f"the server did not become healthy within {START_SECONDS:.0f} seconds; its log is {log}")
 
 
