@@ -24,7 +24,7 @@ DISCRETE_ONLY = ("protonet",)
 """Learners that refuse continuous actions."""
 SMALL: dict[str, object] = {
     "hidden": (12,), "encoder": (12,), "code": 6, "latent": 4, "directions": 4, "embedding": 6, "capacity": 160,
-    "dropout": 0.0, "feature_dropout": 0.0, "members": 2,
+    "dropout": 0.0, "feature_dropout": 0.0, "feature_layer": 8, "members": 2,
 }  # fmt: skip
 """Applied to whichever of these settings a learner has."""
 

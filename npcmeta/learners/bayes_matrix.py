@@ -20,8 +20,8 @@ POSTERIOR_SHARE = 0.25
 """Weight of the loss that teaches the posterior; small, so that clipping the gradient does not slow the rest."""
 SITUATIONS = 64
 """Over so many of them it is asked how well a character is known."""
-TYPICAL_SHOTS = 50.0
-"""Where the learned exponent of the tempering turns."""
+GROWTH, TYPICAL_SHOTS = 0.2, 50.0
+"""What an example counts for grows with the number of examples to this power; it is what is learned at the second."""
 
 
 def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
@@ -30,11 +30,13 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
     The logistic sibling of ALPaCA (Harrison et al. 2018), in several members whose outputs are averaged: what they
     find in a support set differs, and the mean is better than the best of them. The average policy is trained on
     everybody's examples as if there were no characters; the features learn what it leaves unexplained of a
-    character's query set after the fit to its support set, without changing it.
+    character's query set after the fit to its support set, without changing it. They read its layers, and one of their
+    own, for what tells characters apart and is of no use to the average.
     """
     head = heads.build_head(spec.action)
-    seen_sizes = (spec.observation_size, *settings.hidden)
-    sizes = (*seen_sizes, head.num_params)
+    sizes = (spec.observation_size, *settings.hidden, head.num_params)
+    seen_sizes = (*sizes[:-1], settings.feature_layer)
+    function, _ = networks.ACTIVATIONS[settings.activation]
     activation, members, num_features = settings.activation, settings.members, settings.features + 1
 
     # Observations come standardised, so these are situations of all kinds.
@@ -45,10 +47,11 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
     believed[:means], believed[means : 2 * means] = settings.mean_share, settings.spread_share
 
     def init(generator: Generator) -> Params:
-        params: Params = {"tempering": torch.zeros(2)}
-        inputs = spec.observation_size + sum(settings.hidden)
+        params: Params = {"tempering": torch.zeros(1)}
+        inputs, own_layer = sum(seen_sizes), (sizes[0], settings.feature_layer)
         for member in range(members):
             params |= networks.with_prefix(f"member.{member}.", networks.init_mlp(generator, sizes))
+            params |= networks.with_prefix(f"lens.{member}.", networks.init_mlp(generator, own_layer, last_scale=1.0))
             weight = torch.randn(inputs, settings.features, generator=generator) / math.sqrt(inputs)
             params |= {f"traits.{member}.weight": weight, f"traits.{member}.bias": torch.zeros(settings.features)}
         return params
@@ -71,9 +74,10 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
 
     def traits_of(meta: Params, member: int, inputs: list[Tensor]) -> Tensor:
         weight, bias = meta[f"traits.{member}.weight"], meta[f"traits.{member}.bias"]
+        own, _ = networks.forward(networks.under_prefix(f"lens.{member}.", meta), inputs[0], activation)
         parts = torch.cat([weight, torch.zeros_like(weight[:, :1])], -1).split(seen_sizes)
         z = torch.cat([bias, torch.ones_like(bias[:1])])
-        for each, part in zip(inputs, parts, strict=True):  # a sum of products, as joining the inputs would copy them
+        for each, part in zip((*inputs, function(own)), parts, strict=True):  # joining the inputs would copy them
             z = torch.addmm(z, each, part)
         return z
 
@@ -84,8 +88,7 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
         return torch.stack([each.reshape(*observation.shape[:2], each.shape[-1]) for each in rows], 1)
 
     def temper(meta: Params, shots: Tensor) -> Tensor:
-        offset, exponent = meta["tempering"]
-        learned = torch.exp(offset + exponent * torch.log(shots.clamp_min(1.0) / TYPICAL_SHOTS))
+        learned = torch.exp(meta["tempering"] + GROWTH * torch.log(shots.clamp_min(1.0) / TYPICAL_SHOTS))
         return settings.tempering * learned * shots / (shots + settings.prior_examples).clamp_min(1e-12)
 
     def begin(meta: Params, num_tasks: int, noise: Tensor) -> Params:

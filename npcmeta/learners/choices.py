@@ -22,6 +22,7 @@ class Choice(NamedTuple):
 
     alternatives: Sequence[Mapping[str, Any]]  # changes to the settings
     doubt: float | None = None  # by how many of its standard errors one must beat the settings as they are
+    price: float = 0.0  # what it may clearly lose at some number of shots, as a share of what it gains at another
 
 
 class Settled:
@@ -35,8 +36,8 @@ class Settled:
 def best(settings: S, choice: Choice, nll: Callable[[S], Sequence[Tensor]]) -> S:
     """The settings with the alternative that is lowest in NLL on validation tasks, or as they are if doubt remains.
 
-    What is doubted may also clearly lose at no number of shots: to gain with few examples what is
-    lost with many is no evidence of what an example counts for.
+    What is doubted may also clearly lose at no number of shots, or not more than its price: to gain with few examples
+    what is lost with many is no evidence of what an example counts for.
 
     Args:
         settings: A dataclass.
@@ -49,17 +50,19 @@ def best(settings: S, choice: Choice, nll: Callable[[S], Sequence[Tensor]]) -> S
     before, found, most = nll(settings), settings, 0.0
     for candidate in candidates:
         gains = [old - new for old, new in zip(before, nll(candidate), strict=True)]
-        if mean(gains) > most and _believed(gains, choice.doubt):
+        if mean(gains) > most and _believed(gains, choice.doubt, choice.price):
             found, most = candidate, mean(gains)
     return found
 
 
-def _believed(gains: Sequence[Tensor], doubt: float) -> bool:
+def _believed(gains: Sequence[Tensor], doubt: float, price: float) -> bool:
     """Whether gains [T] at each number of shots are beyond doubt on the whole, and clearly losses at none of them."""
+    means = [float(gain.mean()) for gain in gains]
     errors = [float(gain.std(correction=0)) / math.sqrt(len(gain)) for gain in gains]
     # The same tasks at other numbers of shots say little that is new, so their errors are not averaged out.
     enough = mean(gains) > doubt * math.fsum(errors) / len(errors)
-    return enough and all(float(gain.mean()) > -CLEARLY * error for gain, error in zip(gains, errors, strict=True))
+    paid = price * max(means)
+    return enough and all(gain > -max(CLEARLY * error, paid) for gain, error in zip(means, errors, strict=True))
 
 
 def mean(scores: Sequence[Tensor]) -> float:

@@ -58,7 +58,7 @@ _WAVES = _SMOOTH | {"inner_rate": 0.05}
 _LATENT_WAVES = {"hidden": [64, 64], "encoder": [64, 64], "code": 64, "latent": 8, "dropout": 0.0}
 _SLOW_TO_MOVE = {"dropout": 0.3, "prior_examples": 100.0, "inner_rate": 0.3}
 PEOPLE: Mapping[str, Mapping[str, Any]] = {
-    "bayes": {"dropout": 0.3, "feature_dropout": 0.5, "members": 3},
+    "bayes": {"dropout": 0.3, "feature_dropout": 0.3, "members": 3},
     "finetune": {"dropout": 0.3},
     "cnp": {"dropout": 0.3, "prior_examples": 30.0},
     "latent_np": {"dropout": 0.3, "prior_examples": 30.0},

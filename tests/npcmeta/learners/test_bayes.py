@@ -116,7 +116,7 @@ def test_examples_in_parts_say_what_they_say_at_once(kind: str, context: int) ->
         in_parts = learner.update(meta, in_parts, examples_from(task.support, first, 10))
     states = (start, at_once, in_parts)
     unadapted, best, reached = (support_nll(learner, meta, state, task.query).mean() for state in states)
-    assert reached - best < 0.05 * (unadapted - best)
+    assert reached - best < 0.06 * (unadapted - best)
     for key in learner.acting:
         apart, moved = (in_parts[key] - at_once[key]).norm(), (at_once[key] - start[key]).norm()
         assert apart < (0.22 if context else 0.45) * moved  # what earlier examples bend is not asked for anew
