@@ -2,20 +2,21 @@ import dataclasses
 
 import pytest
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from npcmeta import tasks, training
 from npcmeta.evaluate import support_nll
 from npcmeta.learners import bayes
 from npcmeta.learners.bayes import BayesSettings
 from npcmeta.tasks.arena.family import SPEC as ARENA
-from npcmeta.types import Action, ActionSpec, BehaviorSpec, Examples, Learner, Params
+from npcmeta.types import Action, ActionSpec, BehaviorSpec, Examples, Learner, Params, Task
 from tests import toys
 
 SMALL = BayesSettings(
     hidden=(12,),
     members=2,
     features=6,
+    feature_layer=12,
     encoder=(12,),
     code=6,
     dropout=0.0,
@@ -26,16 +27,20 @@ SMALL = BayesSettings(
 
 
 def trained(settings: BayesSettings, kind: str) -> tuple[Learner, Params]:
-    learner, family = settings.build(toys.spec(kind)), toys.ToyFamily(kind)
+    learner = settings.build(toys.spec(kind))
+    return learner, trained_on(toys.ToyFamily(kind), learner, steps=80)
+
+
+def trained_on(family: "toys.ToyFamily | Signs", learner: Learner, steps: int) -> Params:
     generator = Generator().manual_seed(0)
     meta = {key: value.requires_grad_() for key, value in learner.init(generator).items()}
     optimizer = torch.optim.Adam(list(meta.values()), lr=1e-2)
-    for step in range(80):
+    for step in range(steps):
         task = family.sample(generator, 8, shots=(1, 5, 20, 100)[step % 4], query_shots=20)
         optimizer.zero_grad()
         learner.meta_loss(meta, task, generator)[0].backward()
         optimizer.step()
-    return learner, {key: value.detach() for key, value in meta.items()}
+    return {key: value.detach() for key, value in meta.items()}
 
 
 @pytest.mark.parametrize("kind", list(toys.ACTIONS))
@@ -50,6 +55,33 @@ def test_characters_are_learned_and_the_unadapted_one_is_the_average(kind: str, 
     alone = [torch.cat([learner.predict(single(meta, member), start, task.query.observation)]) for member in range(2)]
     together = learner.predict(meta, start, task.query.observation)
     torch.testing.assert_close(together, (alone[0] + alone[1]) / 2)
+
+
+class Signs:
+    """Characters who differ in what the product of two observations means to them, and to nobody else."""
+
+    def sample(self, generator: Generator, num_tasks: int, *, shots: int, query_shots: int) -> Task:
+        taste = torch.randn(num_tasks, 1, generator=generator)
+        return Task(*(self._examples(generator, taste, count) for count in (shots, query_shots)))
+
+    def _examples(self, generator: Generator, taste: Tensor, count: int) -> Examples:
+        rows = len(taste), count
+        observation = torch.randn(*rows, 2, generator=generator)
+        liked = (4 * taste * observation.prod(-1) + torch.randn(*rows, generator=generator) > 0).long()
+        action = Action(torch.zeros(*rows, 0), liked.unsqueeze(-1))
+        return Examples(observation, action, torch.ones(*rows, 2, dtype=torch.bool), torch.ones(rows))
+
+
+def test_features_see_what_is_of_no_use_to_the_average() -> None:
+    settings = dataclasses.replace(SMALL, hidden=(1,), members=1, feature_layer=16)
+    learner = settings.build(BehaviorSpec(2, ActionSpec(0, (2,)), 10.0))
+    meta = trained_on(Signs(), learner, steps=300)
+    task = Signs().sample(Generator().manual_seed(5), 64, shots=100, query_shots=100)
+    start = learner.begin(meta, 64, torch.zeros(64, 0))
+    reached = learner.update(meta, start, task.support)
+    before, after = (float(support_nll(learner, meta, state, task.query).mean()) for state in (start, reached))
+    assert before > 0.6
+    assert after < 0.48
 
 
 def single(meta: Params, member: int) -> Params:
@@ -116,10 +148,10 @@ def test_examples_in_parts_say_what_they_say_at_once(kind: str, context: int) ->
         in_parts = learner.update(meta, in_parts, examples_from(task.support, first, 10))
     states = (start, at_once, in_parts)
     unadapted, best, reached = (support_nll(learner, meta, state, task.query).mean() for state in states)
-    assert reached - best < 0.06 * (unadapted - best)
+    assert reached - best < 0.05 * (unadapted - best)
     for key in learner.acting:
         apart, moved = (in_parts[key] - at_once[key]).norm(), (at_once[key] - start[key]).norm()
-        assert apart < (0.22 if context else 0.45) * moved  # what earlier examples bend is not asked for anew
+        assert apart < (0.22 if context else 0.5) * moved  # what earlier examples bend is not asked for anew
 
 
 def examples_from(examples: Examples, first: int, count: int) -> Examples:
