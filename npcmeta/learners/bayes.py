@@ -19,8 +19,6 @@ too sure of themselves, and the fit of spreads has no bound to go down."""
 LESS, MORE = (0.3, 0.1, 0.01), (3.0,)
 """Of the tempering. Training sees only characters whom the average policy was taught by, so it cannot tell how much new
 ones differ; what it learned stays, unless validation characters speak against it. A hundredth: nothing is personal."""
-PRICE_OF_LESS = 0.25
-"""What believing less may clearly lose at some number of shots, as a share of what it gains at another."""
 LATER = (3.0, 10.0)
 """Of `prior_examples`: where a handful of examples misleads, and many do not."""
 DOUBT_LESS, DOUBT_MORE = 0.0, 2.0
@@ -86,9 +84,4 @@ class BayesSettings:
         less, more = ([{"tempering": self.tempering * factor} for factor in factors] for factors in (LESS, MORE))
         of_shares = [Choice(shares)] if spec.action.continuous_size else []
         later = [{"prior_examples": self.prior_examples * factor} for factor in LATER]
-        return [
-            *of_shares,
-            Choice(less, DOUBT_LESS, PRICE_OF_LESS),
-            Choice(more, DOUBT_MORE),
-            Choice(later, DOUBT_LESS),
-        ]
+        return [*of_shares, Choice(less, DOUBT_LESS), Choice(more, DOUBT_MORE), Choice(later, DOUBT_LESS)]

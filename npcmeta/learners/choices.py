@@ -13,8 +13,8 @@ from npcmeta.types import BehaviorSpec
 
 S = TypeVar("S")
 
-CLEARLY = 2.0
-"""Standard errors of a loss that nobody would call chance."""
+PRICE = 0.25
+"""What may be lost at some number of shots, as a share of what is gained at another."""
 
 
 class Choice(NamedTuple):
@@ -22,7 +22,6 @@ class Choice(NamedTuple):
 
     alternatives: Sequence[Mapping[str, Any]]  # changes to the settings
     doubt: float | None = None  # by how many of its standard errors one must beat the settings as they are
-    price: float = 0.0  # what it may clearly lose at some number of shots, as a share of what it gains at another
 
 
 class Settled:
@@ -36,8 +35,8 @@ class Settled:
 def best(settings: S, choice: Choice, nll: Callable[[S], Sequence[Tensor]]) -> S:
     """The settings with the alternative that is lowest in NLL on validation tasks, or as they are if doubt remains.
 
-    What is doubted may also clearly lose at no number of shots, or not more than its price: to gain with few examples
-    what is lost with many is no evidence of what an example counts for.
+    What is doubted may also lose at no number of shots more than a `PRICE`: to gain with few examples what is lost with
+    many is no evidence of what an example counts for.
 
     Args:
         settings: A dataclass.
@@ -50,19 +49,17 @@ def best(settings: S, choice: Choice, nll: Callable[[S], Sequence[Tensor]]) -> S
     before, found, most = nll(settings), settings, 0.0
     for candidate in candidates:
         gains = [old - new for old, new in zip(before, nll(candidate), strict=True)]
-        if mean(gains) > most and _believed(gains, choice.doubt, choice.price):
+        if mean(gains) > most and _believed(gains, choice.doubt):
             found, most = candidate, mean(gains)
     return found
 
 
-def _believed(gains: Sequence[Tensor], doubt: float, price: float) -> bool:
-    """Whether gains [T] at each number of shots are beyond doubt on the whole, and clearly losses at none of them."""
+def _believed(gains: Sequence[Tensor], doubt: float) -> bool:
+    """Whether gains [T] at each number of shots are beyond doubt on the whole, and losses at none of them."""
     means = [float(gain.mean()) for gain in gains]
-    errors = [float(gain.std(correction=0)) / math.sqrt(len(gain)) for gain in gains]
     # The same tasks at other numbers of shots say little that is new, so their errors are not averaged out.
-    enough = mean(gains) > doubt * math.fsum(errors) / len(errors)
-    paid = price * max(means)
-    return enough and all(gain > -max(CLEARLY * error, paid) for gain, error in zip(means, errors, strict=True))
+    error = math.fsum(float(gain.std(correction=0)) / math.sqrt(len(gain)) for gain in gains) / len(gains)
+    return mean(gains) > doubt * error and min(means) >= -PRICE * max(means)
 
 
 def mean(scores: Sequence[Tensor]) -> float:
