@@ -17,8 +17,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 START_SECONDS = 240.0
 """A machine that is busy with other work takes its time to load torch."""
-INTERRUPTED = (-signal.SIGINT, 130)
-"""Exit statuses of a process that Ctrl-C has ended."""
+INTERRUPTED = (-signal.SIGINT, 130, 0)
+"""Exit statuses of a server that Ctrl-C has ended; the last one if it was loaded far enough to end in order."""
 
 
 class Address(NamedTuple):
