@@ -40,9 +40,10 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
     activation, members, num_features = settings.activation, settings.members, settings.features + 1
 
     # Observations come standardised, so these are situations of all kinds.
-    situations = torch.randn(1, SITUATIONS, spec.observation_size, generator=Generator().manual_seed(0))
+    drawn = Generator().manual_seed(0)
+    situations = torch.randn(1, SITUATIONS, spec.observation_size, generator=drawn, dtype=torch.float32)
     # Means and spreads come first, see `heads`.
-    believed = torch.ones(head.num_params)
+    believed = torch.ones(head.num_params, dtype=torch.float32)
     means = spec.action.continuous_size
     believed[:means], believed[means : 2 * means] = settings.mean_share, settings.spread_share
 

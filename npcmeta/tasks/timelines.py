@@ -34,7 +34,7 @@ class TimelineFamily:
                 _joined([r.continuous_actions for r in recordings]), _joined([r.discrete_actions for r in recordings])
             ),
             _joined([r.action_masks for r in recordings]),
-            torch.ones(int(self.lengths.sum())),
+            torch.ones(int(self.lengths.sum()), dtype=torch.float32),
         )
 
     def sample(self, generator: Generator, num_tasks: int, *, shots: int, query_shots: int) -> Task:
@@ -79,7 +79,9 @@ def as_examples(recording: Recording) -> Examples:
     """A whole recording as the examples of one character [1, T, ...], each of weight 1."""
     columns = [_joined([values]).unsqueeze(0) for values in recording[:4]]
     observation, continuous, discrete, mask = columns
-    return Examples(observation, Action(continuous, discrete), mask, torch.ones(1, recording.steps))
+    return Examples(
+        observation, Action(continuous, discrete), mask, torch.ones(1, recording.steps, dtype=torch.float32)
+    )
 
 
 def _ahead(length: Tensor, shots: int, query_shots: int, generator: Generator) -> tuple[Steps, Steps]:

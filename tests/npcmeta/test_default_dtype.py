@@ -36,7 +36,9 @@ def life(path: Path, task: Task) -> tuple[bytes, list[Params]]:
     return content, [{"params": params}, action._asdict()]
 
 
-@pytest.mark.parametrize("learner", ["maml", "latent_np", "platipus", "matching", "bayes-context"])
+@pytest.mark.parametrize(
+    "learner", ["maml", "latent_np", "platipus", "matching", "bayes", "bayes-context", "bayes-tuned"]
+)
 def test_characters_are_the_same_in_a_program_of_doubles(
     tmp_path: Path, learner: str, request: pytest.FixtureRequest
 ) -> None:
