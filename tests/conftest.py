@@ -1,4 +1,5 @@
 import contextlib
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -8,6 +9,9 @@ import torch
 from tests.server.store.postgres import programs
 
 torch.set_num_threads(1)
+for number in {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}:
+    if signal.getsignal(number) is signal.SIG_IGN:  # nohup and a shell's & hand that on, to the programs under test too
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def has_ipv6() -> bool:
