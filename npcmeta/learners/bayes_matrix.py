@@ -52,7 +52,9 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
         inputs, own_layer = sum(seen_sizes), (sizes[0], settings.feature_layer)
         for member in range(members):
             params |= networks.with_prefix(f"member.{member}.", networks.init_mlp(generator, sizes))
-            params |= networks.with_prefix(f"lens.{member}.", networks.init_mlp(generator, own_layer, last_scale=1.0))
+            params |= networks.with_prefix(
+                f"feature_layer.{member}.", networks.init_mlp(generator, own_layer, last_scale=1.0)
+            )
             weight = torch.randn(inputs, settings.features, generator=generator) / math.sqrt(inputs)
             params |= {f"traits.{member}.weight": weight, f"traits.{member}.bias": torch.zeros(settings.features)}
         return params
@@ -75,7 +77,7 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
 
     def traits_of(meta: Params, member: int, inputs: list[Tensor]) -> Tensor:
         weight, bias = meta[f"traits.{member}.weight"], meta[f"traits.{member}.bias"]
-        own, _ = networks.forward(networks.under_prefix(f"lens.{member}.", meta), inputs[0], activation)
+        own, _ = networks.forward(networks.under_prefix(f"feature_layer.{member}.", meta), inputs[0], activation)
         parts = torch.cat([weight, torch.zeros_like(weight[:, :1])], -1).split(seen_sizes)
         z = torch.cat([bias, torch.ones_like(bias[:1])])
         for each, part in zip((*inputs, function(own)), parts, strict=True):  # joining the inputs would copy them

@@ -55,7 +55,7 @@ def best(settings: S, choice: Choice, nll: Callable[[S], Sequence[Tensor]]) -> S
 
 
 def _believed(gains: Sequence[Tensor], doubt: float) -> bool:
-    """Whether gains [T] at each number of shots are beyond doubt on the whole, and losses at none of them."""
+    """Whether gains [T] at each number of shots are beyond doubt on the whole, and what is lost is worth them."""
     means = [float(gain.mean()) for gain in gains]
     # The same tasks at other numbers of shots say little that is new, so their errors are not averaged out.
     error = math.fsum(float(gain.std(correction=0)) / math.sqrt(len(gain)) for gain in gains) / len(gains)
