@@ -92,7 +92,10 @@ def check_learnable(found: Characters) -> None:
     _check_branches(found.spec)
     for member in found.members:
         if member.recording.steps < MIN_STEPS:
-            raise RecordingError(f"{member.id} has {member.recording.steps} steps; expected at least {MIN_STEPS}")
+            raise RecordingError(
+                f"{member.id} has {member.recording.steps} steps; expected at least {MIN_STEPS}: record more of it, or "
+                "take it out of the folder"
+            )
 
 
 def segments(member: Character) -> list[Character]:

@@ -107,7 +107,7 @@ def test_too_little_to_learn_from_says_how_much_is_needed(tmp_path: Path) -> Non
         recorded.splits(tmp_path / "one", 0)
     characters(tmp_path / "many", 5)
     write_npz(tmp_path / "many" / "player-03" / "clip.npz", play(3))
-    with pytest.raises(RecordingError, match="player-03 has 3 steps; expected at least 4"):
+    with pytest.raises(RecordingError, match="player-03 has 3 steps; expected at least 4: record more of it"):
         recorded.splits(tmp_path / "many", 0)
 
 
