@@ -62,12 +62,15 @@ def fit(
     unit, v = head.unit(average), torch.zeros_like(earlier.pull)
     choices = int(examples.action_mask.shape[-1])
     length = v.new_tensor([1.0] * (head.num_params - choices) + [STEP_LENGTH] * choices)
-    for _ in range(steps):
+
+    def slope(v: Tensor) -> Tensor:
         gradient = _slope(head, average, _narrow(features, v) * unit, examples) * unit * weight
-        slope = _narrow(features.transpose(-1, -2), gradient) + _apply(head, earlier.precision, v) - earlier.pull
-        v = v - length * _apply(head, covariance, temper * slope + v)
-    pull = _apply(head, precision, v) + v / temper.clamp_min(1e-12)
-    return v, Evidence(precision, pull), covariance
+        return _narrow(features.transpose(-1, -2), gradient) + _apply(head, earlier.precision, v) - earlier.pull
+
+    for _ in range(steps):
+        v = v - length * _apply(head, covariance, temper * slope(v) + v)
+    # What is kept has the slope of the evidence itself at V, which the steps may not have quite balanced.
+    return v, Evidence(precision, _apply(head, precision, v) - slope(v)), covariance
 
 
 def known(features: Tensor, covariance: Tensor) -> Tensor:

@@ -77,10 +77,10 @@ def build(settings: BayesSettings, spec: BehaviorSpec) -> Learner:
 
     def traits_of(meta: Params, member: int, inputs: list[Tensor]) -> Tensor:
         weight, bias = meta[f"traits.{member}.weight"], meta[f"traits.{member}.bias"]
-        own, _ = networks.forward(networks.under_prefix(f"feature_layer.{member}.", meta), inputs[0], activation)
+        own = function(networks.affine(networks.under_prefix(f"feature_layer.{member}.", meta), 0, inputs[0]))
         parts = torch.cat([weight, torch.zeros_like(weight[:, :1])], -1).split(seen_sizes)
         z = torch.cat([bias, torch.ones_like(bias[:1])])
-        for each, part in zip((*inputs, function(own)), parts, strict=True):  # joining the inputs would copy them
+        for each, part in zip((*inputs, own), parts, strict=True):  # joining the inputs would copy them
             z = torch.addmm(z, each, part)
         return z
 

@@ -151,7 +151,7 @@ def test_examples_in_parts_say_what_they_say_at_once(kind: str, context: int) ->
     assert reached - best < 0.05 * (unadapted - best)
     for key in learner.acting:
         apart, moved = (in_parts[key] - at_once[key]).norm(), (at_once[key] - start[key]).norm()
-        assert apart < (0.22 if context else 0.5) * moved  # what earlier examples bend is not asked for anew
+        assert apart < (0.22 if context else 0.45) * moved  # what earlier examples bend is not asked for anew
 
 
 def examples_from(examples: Examples, first: int, count: int) -> Examples:
